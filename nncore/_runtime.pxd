@@ -1,0 +1,5 @@
+# What the core modules take from the runtime: one thread pool and one clock for all of them.
+
+cdef void parallel(void (*part)(void*, int) noexcept nogil, void* context,
+                   int parts) noexcept nogil
+cdef double seconds() noexcept nogil

@@ -1,0 +1,56 @@
+# The part that exists once in a process, whatever the instruction set: threads, CPU, clock.
+
+cdef extern from "threads.h" nogil:
+    void nncore_parallel(void (*part)(void*, int) noexcept nogil, void* context, int parts)
+    int nncore_pool_size()
+    int nncore_cpu_count()
+    int nncore_get_num_threads()
+    void nncore_set_num_threads(int n)
+    double nncore_seconds()
+
+cdef extern from "cpu.h" nogil:
+    int nncore_cpu_levels()
+    const char* nncore_compiler()
+
+
+cdef void parallel(void (*part)(void*, int) noexcept nogil, void* context,
+                   int parts) noexcept nogil:
+    nncore_parallel(part, context, parts)
+
+
+cdef double seconds() noexcept nogil:
+    return nncore_seconds()
+
+
+def cpu_levels():
+    """Return the instruction sets that CPU and operating system offer, best last."""
+    cdef int bits = nncore_cpu_levels()
+    names = ("x86_64_v2", "x86_64_v3", "x86_64_v4", "neon")
+    return tuple(name for i, name in enumerate(names) if bits >> i & 1)
+
+
+def compiler():
+    """Return the compiler that built the library, and its version."""
+    return nncore_compiler().decode("ascii", "replace")
+
+
+def cpu_count():
+    """Return the number of processors this process may use."""
+    return nncore_cpu_count()
+
+
+def pool_size():
+    """Return the number of worker threads that exist now (0 until the first is needed)."""
+    return nncore_pool_size()
+
+
+def get_num_threads():
+    """Return the process's default number of threads."""
+    return nncore_get_num_threads()
+
+
+def set_num_threads(n):
+    """Set the process's default number of threads (1 to 256)."""
+    if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= 256:
+        raise ValueError(f"the number of threads must be an integer from 1 to 256; received {n!r}")
+    nncore_set_num_threads(n)

@@ -1,0 +1,337 @@
+# Activations: value and derivative, one scalar formula each.
+#
+# To add one: its name in the enum and in ACTIVATIONS (which also says whether the
+# derivative reads z, the value before, or y, the value after), its two formulas, and
+# its line in activate() and in activate_backward(). `alpha` is the one parameter an
+# activation may have. A NaN stays a NaN: selections are written so that it falls through.
+
+cdef enum:
+    LINEAR, SIGMOID, TANH, RELU, SOFTMAX, LEAKY_RELU, ELU, SELU, GELU, GELU_TANH, SILU
+    SOFTPLUS, SOFTSIGN, MISH, EXPONENTIAL, HARD_SIGMOID, RELU6, LOG_SIGMOID
+    N_ACTIVATIONS
+
+# In the enum's order: name -> what the derivative reads.
+ACTIVATIONS = {
+    "linear": "y", "sigmoid": "y", "tanh": "y", "relu": "y", "softmax": "y",
+    "leaky_relu": "y", "elu": "y", "selu": "y", "gelu": "z", "gelu_tanh": "z", "silu": "z",
+    "softplus": "z", "softsign": "z", "mish": "z", "exponential": "y", "hard_sigmoid": "y",
+    "relu6": "y", "log_sigmoid": "z",
+}
+
+
+
+cdef inline real linear(real z, real alpha) noexcept nogil:
+    return z
+
+cdef inline real linear_derivative(real y, real alpha) noexcept nogil:
+    return 1
+
+
+cdef inline real sigmoid(real z, real alpha) noexcept nogil:
+    return sigmoid_(z)
+
+cdef inline real sigmoid_derivative(real y, real alpha) noexcept nogil:
+    return y * (1 - y)
+
+
+cdef inline real tanh(real z, real alpha) noexcept nogil:
+    return tanh_(z)
+
+cdef inline real tanh_derivative(real y, real alpha) noexcept nogil:
+    return (1 - y) * (1 + y)
+
+
+cdef inline real relu(real z, real alpha) noexcept nogil:
+    return 0 if z < 0 else z
+
+cdef inline real relu_derivative(real y, real alpha) noexcept nogil:
+    return 1 if y > 0 else 0
+
+
+cdef inline real leaky_relu(real z, real alpha) noexcept nogil:
+    return alpha * z if z < 0 else z
+
+cdef inline real leaky_relu_derivative(real y, real alpha) noexcept nogil:
+    return 1 if y > 0 else alpha
+
+
+cdef inline real elu(real z, real alpha) noexcept nogil:
+    return z if z > 0 else alpha * expm1_(z)
+
+cdef inline real elu_derivative(real y, real alpha) noexcept nogil:
+    return 1 if y > 0 else y + alpha
+
+
+cdef inline real selu(real z, real alpha) noexcept nogil:
+    # The largest numbers, which the scale would make infinite, saturate.
+    cdef real c = REAL_MAX / <real>1.06 if z > REAL_MAX / <real>1.06 else z
+    return (<real>1.0507009873554804934 * c if z > 0
+            else <real>1.7580993408473768599 * expm1_(z))
+
+cdef inline real selu_derivative(real y, real alpha) noexcept nogil:
+    return <real>1.0507009873554804934 if y > 0 else y + <real>1.7580993408473768599
+
+
+cdef inline real gelu(real z, real alpha) noexcept nogil:
+    return z * normal_cdf(z)
+
+cdef inline real gelu_derivative(real z, real alpha) noexcept nogil:
+    # Phi(z) + z phi(z)
+    cdef real c = 40 if z > 40 else (-40 if z < -40 else z)
+    return normal_cdf(z) + c * exp_(-c * c / 2) * <real>0.3989422804014326779
+
+
+cdef inline real gelu_tanh(real z, real alpha) noexcept nogil:
+    # z (1 + tanh u) / 2 = z sigmoid(2u), u = sqrt(2/pi) (z + 0.044715 z^3)
+    cdef real c = 40 if z > 40 else (-40 if z < -40 else z)
+    return z * sigmoid_(<real>1.5957691216057307117 * (c + <real>0.044715 * c * c * c))
+
+cdef inline real gelu_tanh_derivative(real z, real alpha) noexcept nogil:
+    cdef real c = 40 if z > 40 else (-40 if z < -40 else z)
+    cdef real s = sigmoid_(<real>1.5957691216057307117 * (c + <real>0.044715 * c * c * c))
+    return s + c * s * (1 - s) * <real>1.5957691216057307117 * (1 + <real>0.134145 * c * c)
+
+
+cdef inline real silu(real z, real alpha) noexcept nogil:
+    return z * sigmoid_(z)
+
+cdef inline real silu_derivative(real z, real alpha) noexcept nogil:
+    cdef real s = sigmoid_(z)
+    return s * (1 + z * (1 - s))
+
+
+cdef inline real softplus(real z, real alpha) noexcept nogil:
+    # log(1 + e^z)
+    return (0 if z < 0 else z) + log1p_(exp_(-abs_(z)))
+
+cdef inline real softplus_derivative(real z, real alpha) noexcept nogil:
+    return sigmoid_(z)
+
+
+cdef inline real softsign(real z, real alpha) noexcept nogil:
+    return z / (1 + abs_(z))
+
+cdef inline real softsign_derivative(real z, real alpha) noexcept nogil:
+    cdef real d = 1 / (1 + abs_(z))
+    return d * d
+
+
+cdef inline real mish(real z, real alpha) noexcept nogil:
+    # z tanh(softplus(z)) with tanh(log(1 + e^z)) = p / (p + q); e = e^-|z| keeps p and q small
+    cdef real e = exp_(-abs_(z))
+    cdef real p = e * (e + 2) if z < 0 else 1 + 2 * e
+    cdef real q = 2 if z < 0 else 2 * e * e
+    return z * (p / (p + q))
+
+cdef inline real mish_derivative(real z, real alpha) noexcept nogil:
+    # T + z (1 - T^2) sigmoid(z), T = p / (p + q), 1 - T^2 = q (2p + q) / (p + q)^2
+    cdef real c = 120 if z > 120 else (-120 if z < -120 else z)
+    cdef real e, p, q, s
+    if IS_DOUBLE:
+        c = 800 if z > 800 else (-800 if z < -800 else z)
+    e = exp_(-abs_(c))
+    p = e * (e + 2) if z < 0 else 1 + 2 * e
+    q = 2 if z < 0 else 2 * e * e
+    s = (e if z < 0 else 1) / (1 + e)
+    return p / (p + q) + c * s * q * (2 * p + q) / ((p + q) * (p + q))
+
+
+cdef inline real exponential(real z, real alpha) noexcept nogil:
+    return exp_(z)
+
+cdef inline real exponential_derivative(real y, real alpha) noexcept nogil:
+    return y
+
+
+cdef inline real hard_sigmoid(real z, real alpha) noexcept nogil:
+    # relu6(z + 3) / 6
+    cdef real v = z + 3
+    return (0 if v < 0 else (6 if v > 6 else v)) / 6
+
+cdef inline real hard_sigmoid_derivative(real y, real alpha) noexcept nogil:
+    return <real>0.16666666666666666667 if (y > 0) & (y < 1) else 0
+
+
+cdef inline real relu6(real z, real alpha) noexcept nogil:
+    return 0 if z < 0 else (6 if z > 6 else z)
+
+cdef inline real relu6_derivative(real y, real alpha) noexcept nogil:
+    return 1 if (y > 0) & (y < 6) else 0
+
+
+cdef inline real log_sigmoid(real z, real alpha) noexcept nogil:
+    # -log(1 + e^-z)
+    return (z if z < 0 else 0) - log1p_(exp_(-abs_(z)))
+
+cdef inline real log_sigmoid_derivative(real z, real alpha) noexcept nogil:
+    return sigmoid_(-z)
+
+
+cdef inline void apply(formula f, const_restricted z, restricted y, Py_ssize_t n,
+                       real alpha) noexcept nogil:
+    # y = f(z). The compiler copies this loop for every f and vectorises the copy.
+    cdef Py_ssize_t i
+    for i in range(n):
+        y[i] = f(z[i], alpha)
+
+
+cdef inline void chain(formula derivative, const_restricted dy, const_restricted zy,
+                       restricted dx, Py_ssize_t n, real alpha) noexcept nogil:
+    # dx = dy f'(z or y)
+    cdef Py_ssize_t i
+    for i in range(n):
+        dx[i] = dy[i] * derivative(zy[i], alpha)
+
+
+cdef void activate(int kind, const_restricted z, restricted y, Py_ssize_t n,
+                   real alpha) noexcept nogil:
+    # Any elementwise activation over n numbers. z and y do not overlap.
+    if kind == LINEAR: apply(linear, z, y, n, alpha)
+    elif kind == SIGMOID: apply(sigmoid, z, y, n, alpha)
+    elif kind == TANH: apply(tanh, z, y, n, alpha)
+    elif kind == RELU: apply(relu, z, y, n, alpha)
+    elif kind == LEAKY_RELU: apply(leaky_relu, z, y, n, alpha)
+    elif kind == ELU: apply(elu, z, y, n, alpha)
+    elif kind == SELU: apply(selu, z, y, n, alpha)
+    elif kind == GELU: apply(gelu, z, y, n, alpha)
+    elif kind == GELU_TANH: apply(gelu_tanh, z, y, n, alpha)
+    elif kind == SILU: apply(silu, z, y, n, alpha)
+    elif kind == SOFTPLUS: apply(softplus, z, y, n, alpha)
+    elif kind == SOFTSIGN: apply(softsign, z, y, n, alpha)
+    elif kind == MISH: apply(mish, z, y, n, alpha)
+    elif kind == EXPONENTIAL: apply(exponential, z, y, n, alpha)
+    elif kind == HARD_SIGMOID: apply(hard_sigmoid, z, y, n, alpha)
+    elif kind == RELU6: apply(relu6, z, y, n, alpha)
+    elif kind == LOG_SIGMOID: apply(log_sigmoid, z, y, n, alpha)
+
+
+cdef void activate_backward(int kind, const_restricted dy, const_restricted zy,
+                            restricted dx, Py_ssize_t n, real alpha) noexcept nogil:
+    # dx = dy times the derivative; zy is z or y, whichever the derivative reads.
+    if kind == LINEAR: chain(linear_derivative, dy, zy, dx, n, alpha)
+    elif kind == SIGMOID: chain(sigmoid_derivative, dy, zy, dx, n, alpha)
+    elif kind == TANH: chain(tanh_derivative, dy, zy, dx, n, alpha)
+    elif kind == RELU: chain(relu_derivative, dy, zy, dx, n, alpha)
+    elif kind == LEAKY_RELU: chain(leaky_relu_derivative, dy, zy, dx, n, alpha)
+    elif kind == ELU: chain(elu_derivative, dy, zy, dx, n, alpha)
+    elif kind == SELU: chain(selu_derivative, dy, zy, dx, n, alpha)
+    elif kind == GELU: chain(gelu_derivative, dy, zy, dx, n, alpha)
+    elif kind == GELU_TANH: chain(gelu_tanh_derivative, dy, zy, dx, n, alpha)
+    elif kind == SILU: chain(silu_derivative, dy, zy, dx, n, alpha)
+    elif kind == SOFTPLUS: chain(softplus_derivative, dy, zy, dx, n, alpha)
+    elif kind == SOFTSIGN: chain(softsign_derivative, dy, zy, dx, n, alpha)
+    elif kind == MISH: chain(mish_derivative, dy, zy, dx, n, alpha)
+    elif kind == EXPONENTIAL: chain(exponential_derivative, dy, zy, dx, n, alpha)
+    elif kind == HARD_SIGMOID: chain(hard_sigmoid_derivative, dy, zy, dx, n, alpha)
+    elif kind == RELU6: chain(relu6_derivative, dy, zy, dx, n, alpha)
+    elif kind == LOG_SIGMOID: chain(log_sigmoid_derivative, dy, zy, dx, n, alpha)
+
+
+# Softmax needs whole rows. Sums run in LANES partial sums so that they vectorise, in an
+# order that does not depend on the instruction set.
+cdef enum:
+    LANES = 16
+
+
+cdef inline real row_max(const_restricted z, Py_ssize_t n) noexcept nogil:
+    # The largest element; NaN is passed over (it comes back through the exponentials).
+    cdef real m[LANES]
+    cdef real best = z[0]
+    cdef Py_ssize_t i, l, whole = n - n % LANES
+    if whole:
+        for l in range(LANES):
+            m[l] = z[l]
+        i = LANES
+        while i < whole:
+            for l in range(LANES):
+                m[l] = z[i + l] if z[i + l] > m[l] else m[l]
+            i += LANES
+        best = m[0]
+        for l in range(LANES):
+            best = m[l] if m[l] > best else best
+    for i in range(whole, n):
+        best = z[i] if z[i] > best else best
+    return best
+
+
+cdef inline real row_sum(const_restricted z, Py_ssize_t n) noexcept nogil:
+    cdef real s[LANES]
+    cdef real total = 0
+    cdef Py_ssize_t i = 0, l, whole = n - n % LANES
+    if whole:
+        for l in range(LANES):
+            s[l] = 0
+        while i < whole:
+            for l in range(LANES):
+                s[l] += z[i + l]
+            i += LANES
+        for l in range(LANES):
+            total += s[l]
+    for i in range(whole, n):
+        total += z[i]
+    return total
+
+
+cdef inline real row_dot(const_restricted a, const_restricted b, Py_ssize_t n) noexcept nogil:
+    cdef real s[LANES]
+    cdef real total = 0
+    cdef Py_ssize_t i = 0, l, whole = n - n % LANES
+    if whole:
+        for l in range(LANES):
+            s[l] = 0
+        while i < whole:
+            for l in range(LANES):
+                s[l] += a[i + l] * b[i + l]
+            i += LANES
+        for l in range(LANES):
+            total += s[l]
+    for i in range(whole, n):
+        total += a[i] * b[i]
+    return total
+
+
+cdef inline real exponentials(const_restricted z, restricted e, Py_ssize_t n,
+                              real shift) noexcept nogil:
+    # e = exp(z - shift); returns the sum.
+    cdef Py_ssize_t i
+    for i in range(n):
+        e[i] = exp_(z[i] - shift)
+    return row_sum(e, n)
+
+
+cdef void softmax(const_restricted z, restricted y, Py_ssize_t n) noexcept nogil:
+    cdef real scale = 1 / exponentials(z, y, n, row_max(z, n))
+    cdef Py_ssize_t i
+    for i in range(n):
+        y[i] = y[i] * scale
+
+
+cdef void softmax_backward(const_restricted dy, const_restricted y, restricted dx,
+                           Py_ssize_t n) noexcept nogil:
+    # dx_i = y_i (dy_i - sum_j dy_j y_j)
+    cdef real s = row_dot(dy, y, n)
+    cdef Py_ssize_t i
+    for i in range(n):
+        dx[i] = y[i] * (dy[i] - s)
+
+
+cdef void activate_rows(int kind, const_restricted z, restricted y, Py_ssize_t rows,
+                        Py_ssize_t cols, real alpha) noexcept nogil:
+    # Any activation over whole rows.
+    cdef Py_ssize_t i
+    if kind == SOFTMAX:
+        for i in range(rows):
+            softmax(z + i * cols, y + i * cols, cols)
+    else:
+        activate(kind, z, y, rows * cols, alpha)
+
+
+cdef void activate_rows_backward(int kind, const_restricted dy, const_restricted zy,
+                                 restricted dx, Py_ssize_t rows, Py_ssize_t cols,
+                                 real alpha) noexcept nogil:
+    cdef Py_ssize_t i
+    if kind == SOFTMAX:
+        for i in range(rows):
+            softmax_backward(dy + i * cols, zy + i * cols, dx + i * cols, cols)
+    else:
+        activate_backward(kind, dy, zy, dx, rows * cols, alpha)

@@ -1,0 +1,33 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+# cython: initializedcheck=False, freethreading_compatible=True, embedsignature=True
+"""The compiled floor: kernels and executor, for one number type and one instruction set.
+
+This source is turned into C once and compiled once for each instruction set and for
+float and double (see isa/ and setup.py). It knows no Python model.
+"""
+
+cimport cython
+cimport numpy as cnp
+from libc.math cimport pow, sqrt
+from libc.stdint cimport (int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t)
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy, memset
+
+from threading import Lock
+
+import numpy as np
+
+from nncore._runtime cimport parallel, seconds as clock
+
+cnp.import_array()
+
+include "elementary.pyx"
+include "activations.pyx"
+include "losses.pyx"
+include "optimizers.pyx"
+include "metrics.pyx"
+include "random.pyx"
+include "gather.pyx"
+include "matmul.pyx"
+include "plan.pyx"
+include "kernels.pyx"

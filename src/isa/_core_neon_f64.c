@@ -1,0 +1,4 @@
+/* core.pyx for one instruction set and number type; setup.py gives the compiler's flags. */
+#define NNCORE_DOUBLE 1
+#define PyInit__core PyInit__core_neon_f64
+#include "../core.c"

@@ -1,0 +1,320 @@
+# The kernels as Python functions: check, then call. Arrays are typed memoryviews; nncore/kernels.py
+# makes them from what a user has, and picks the module for the dtype.
+
+DTYPE = "float64" if IS_DOUBLE else "float32"
+TILE = (TILE_ROWS, TILE_COLS)
+VECTOR_EXTENSIONS = bool(NNCORE_VECTOR_EXTENSIONS)
+
+
+cdef int kind_of(str kind, known, str what) except -1:
+    names = tuple(known)
+    if kind not in names:
+        raise ValueError(f"unknown {what} {kind!r}; known: {', '.join(names)}")
+    return names.index(kind)
+
+
+cdef bint same_shape(str a_name, const real[:, ::1] a, str b_name,
+                     const real[:, ::1] b) except False:
+    if a.shape[0] != b.shape[0] or a.shape[1] != b.shape[1]:
+        raise ValueError(f"{b_name} must have the shape of {a_name}, ({a.shape[0]}, {a.shape[1]}); "
+                         f"received ({b.shape[0]}, {b.shape[1]})")
+    return True
+
+
+cdef inline real* start(const real[:, ::1] a) noexcept nogil:
+    return <real*>&a[0, 0] if a.shape[0] and a.shape[1] else NULL
+
+
+cdef bint apart(real[:, ::1] out, const real[:, ::1] a) except False:
+    # Kernels read and write through restricted pointers: these must not overlap.
+    cdef const char* p = <const char*>start(out)
+    cdef const char* q = <const char*>start(a)
+    cdef Py_ssize_t np_ = out.shape[0] * out.shape[1] * sizeof(real)
+    cdef Py_ssize_t nq = a.shape[0] * a.shape[1] * sizeof(real)
+    if p and q and p < q + nq and q < p + np_:
+        raise ValueError("the output must not overlap an input")
+    return True
+
+
+def activate_into(str kind, const real[:, ::1] z, real[:, ::1] y, double alpha=0):
+    """y = kind(z). z and y (rows, columns) do not overlap; softmax works on rows."""
+    cdef int code = kind_of(kind, ACTIVATIONS, "activation")
+    same_shape("z", z, "y", y)
+    apart(y, z)
+    if start(z):
+        with nogil:
+            activate_rows(code, start(z), start(y), z.shape[0], z.shape[1], <real>alpha)
+
+
+def activate_backward_into(str kind, const real[:, ::1] dy, const real[:, ::1] zy,
+                           real[:, ::1] dx, double alpha=0):
+    """dx = dy times the derivative; zy holds z or y, as ACTIVATIONS[kind] says."""
+    cdef int code = kind_of(kind, ACTIVATIONS, "activation")
+    same_shape("dy", dy, ACTIVATIONS[kind], zy)
+    same_shape("dy", dy, "dx", dx)
+    apart(dx, dy)
+    apart(dx, zy)
+    if start(dy):
+        with nogil:
+            activate_rows_backward(code, start(dy), start(zy), start(dx), dy.shape[0],
+                                   dy.shape[1], <real>alpha)
+
+
+def loss_into(str kind, const real[:, ::1] y, t, labels, r, real[:, ::1] dy, double[::1] values,
+              double alpha=0, str reduction="sum_over_batch_size"):
+    """Return the loss of a batch; dy gets its derivative by y, values each row's loss.
+
+    t is (rows, columns) of this dtype, or None where labels (rows,), int64, are given; r is
+    None or (rows,), float64.
+    """
+    cdef int code = kind_of(kind, LOSSES, "loss")
+    cdef int how = REDUCTIONS[reduction] if reduction in REDUCTIONS else -1
+    cdef Py_ssize_t rows = y.shape[0], cols = y.shape[1], i
+    cdef const real[:, ::1] target
+    cdef const long long[::1] label
+    cdef const double[::1] weight
+    cdef const real* target_data = NULL
+    cdef const long long* label_data = NULL
+    cdef const double* weight_data = NULL
+    cdef double value
+    if how < 0:
+        raise ValueError(f"unknown reduction {reduction!r}; known: {', '.join(REDUCTIONS)}")
+    if rows < 1 or cols < 1:
+        raise ValueError(f"y must not be empty; received shape ({rows}, {cols})")
+    same_shape("y", y, "dy", dy)
+    apart(dy, y)
+    if values.shape[0] != rows:
+        raise ValueError(f"values must have {rows} rows; received {values.shape[0]}")
+    if loss_takes_labels(code):
+        label = labels
+        if label.shape[0] != rows:
+            raise ValueError(f"labels must have {rows} rows; received {label.shape[0]}")
+        for i in range(rows):
+            if not 0 <= label[i] < cols:
+                raise ValueError(f"labels must be from 0 to {cols - 1}; received {label[i]} "
+                                 f"in row {i}")
+        label_data = &label[0]
+    else:
+        target = t
+        same_shape("y", y, "t", target)
+        apart(dy, target)
+        target_data = start(target)
+    if r is not None:
+        weight = r
+        if weight.shape[0] != rows:
+            raise ValueError(f"r must have {rows} rows; received {weight.shape[0]}")
+        weight_data = &weight[0]
+    with nogil:
+        value = loss_rows(code, how, start(y), target_data, label_data, weight_data, start(dy),
+                          &values[0], rows, cols, <real>alpha)
+    return value
+
+
+def metric_of(str kind, const real[:, ::1] y, t, labels, r, double alpha=0):
+    """Return (sum, count) of a metric over the rows."""
+    cdef int code = kind_of(kind, METRICS, "metric")
+    cdef Py_ssize_t rows = y.shape[0], cols = y.shape[1], i
+    cdef const real[:, ::1] target
+    cdef const long long[::1] label
+    cdef const double[::1] weight
+    cdef const real* target_data = NULL
+    cdef const long long* label_data = NULL
+    cdef const double* weight_data = NULL
+    cdef double total = 0, count = 0
+    if rows < 1 or cols < 1:
+        raise ValueError(f"y must not be empty; received shape ({rows}, {cols})")
+    if metric_takes_labels(code):
+        label = labels
+        if label.shape[0] != rows:
+            raise ValueError(f"labels must have {rows} rows; received {label.shape[0]}")
+        for i in range(rows):
+            if not 0 <= label[i] < cols:
+                raise ValueError(f"labels must be from 0 to {cols - 1}; received {label[i]} "
+                                 f"in row {i}")
+        label_data = &label[0]
+    else:
+        target = t
+        same_shape("y", y, "t", target)
+        target_data = start(target)
+    if r is not None:
+        weight = r
+        if weight.shape[0] != rows:
+            raise ValueError(f"r must have {rows} rows; received {weight.shape[0]}")
+        weight_data = &weight[0]
+    with nogil:
+        metric_rows(code, start(y), target_data, label_data, weight_data, rows, cols, alpha,
+                    &total, &count)
+    return total, count
+
+
+def update_into(str kind, real[:, ::1] w, const real[:, ::1] g, real[:, ::1] slots,
+                double learning_rate, long long iteration=0, hyper=None):
+    """Update w (1, n) and slots (k, n) in place from the gradient g (1, n)."""
+    cdef int code = kind_of(kind, OPTIMIZERS, "optimizer")
+    cdef Update u
+    cdef Hyper h
+    cdef Py_ssize_t n = w.shape[0] * w.shape[1]
+    known = {} if hyper is None else hyper
+    for name in known:
+        if name not in HYPER:
+            raise ValueError(f"unknown hyper-parameter {name!r}; known: {', '.join(HYPER)}")
+    same_shape("w", w, "g", g)
+    apart(w, g)
+    apart(slots, g)
+    apart(w, slots)
+    if slots.shape[0] < OPTIMIZERS[kind] or (OPTIMIZERS[kind] and slots.shape[1] != n):
+        raise ValueError(f"{kind} needs slots of shape ({OPTIMIZERS[kind]}, {n}); "
+                         f"received ({slots.shape[0]}, {slots.shape[1]})")
+    if iteration < 0:
+        raise ValueError(f"iteration must not be negative; received {iteration}")
+    if n == 0:
+        return
+    h.momentum = known.get("momentum", 0.0)
+    h.rho = known.get("rho", 0.0)
+    h.epsilon = known.get("epsilon", 0.0)
+    h.beta_1 = known.get("beta_1", 0.0)
+    h.beta_2 = known.get("beta_2", 0.0)
+    h.centered = known.get("centered", 0.0)
+    h.weight_decay = known.get("weight_decay", 0.0)
+    u.parameters = start(w)
+    u.slots = start(slots)
+    u.stride = n
+    with nogil:
+        begin_update(&u, code, &h, learning_rate, iteration)
+        u.function(&u, start(g), 0, n)
+
+
+cdef scratch_for(Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, int n_threads):
+    if not 1 <= n_threads <= 256:
+        raise ValueError(f"n_threads must be from 1 to 256; received {n_threads}")
+    return aligned(scratch_size(m, n, k) * n_threads, DTYPE)
+
+
+def dense_into(const real[:, ::1] x, const real[:, ::1] w, b, real[:, ::1] z, real[:, ::1] y,
+               str activation="linear", double alpha=0, int n_threads=1):
+    """z = x w + b, y = activation(z); z is written only when it is not empty."""
+    cdef Forward f
+    cdef const real[::1] bias
+    cdef Py_ssize_t rows = x.shape[0], n_in = w.shape[0], n_out = w.shape[1]
+    cdef real* scratch
+    f.kind = kind_of(activation, ACTIVATIONS, "activation")
+    if x.shape[1] != n_in:
+        raise ValueError(f"w must have {x.shape[1]} rows, as x has columns; received {n_in}")
+    if y.shape[0] != rows or y.shape[1] != n_out:
+        raise ValueError(f"y must have shape ({rows}, {n_out}); "
+                         f"received ({y.shape[0]}, {y.shape[1]})")
+    if z.shape[0] and (z.shape[0] != rows or z.shape[1] != n_out):
+        raise ValueError(f"z must have shape ({rows}, {n_out}); "
+                         f"received ({z.shape[0]}, {z.shape[1]})")
+    if f.kind == SOFTMAX:
+        raise ValueError("softmax needs whole rows: apply it to the result of 'linear'")
+    apart(y, x)
+    apart(y, w)
+    apart(y, z)
+    apart(z, x)
+    apart(z, w)
+    f.b = NULL
+    if b is not None:
+        bias = b
+        if bias.shape[0] != n_out:
+            raise ValueError(f"b must have {n_out} numbers; received {bias.shape[0]}")
+        f.b = &bias[0] if n_out else NULL
+    if not start(y):
+        return
+    f.z = start(z)
+    f.y = start(y)
+    f.step = n_out
+    f.alpha = <real>alpha
+    own = scratch_for(rows, n_out, n_in, n_threads)
+    scratch = <real*>cnp.PyArray_DATA(own)
+    with nogil:
+        dense(start(x), start(w), &f, rows, n_in, n_out, False, n_threads, scratch,
+              scratch_size(rows, n_out, n_in))
+
+
+def dense_backward_data_into(const real[:, ::1] dz, const real[:, ::1] w, const real[:, ::1] zy,
+                             real[:, ::1] dx, str activation="linear", double alpha=0,
+                             int n_threads=1):
+    """dx = (dz w^T) activation'(z or y); zy is not read for 'linear'."""
+    cdef BackwardData d
+    cdef Py_ssize_t rows = dz.shape[0], n_in = w.shape[0], n_out = w.shape[1]
+    cdef real* scratch
+    d.kind = kind_of(activation, ACTIVATIONS, "activation")
+    if dz.shape[1] != n_out:
+        raise ValueError(f"w must have {dz.shape[1]} columns, as dz; received {n_out}")
+    if dx.shape[0] != rows or dx.shape[1] != n_in:
+        raise ValueError(f"dx must have shape ({rows}, {n_in}); "
+                         f"received ({dx.shape[0]}, {dx.shape[1]})")
+    if d.kind == SOFTMAX:
+        raise ValueError("softmax needs whole rows: apply its backward pass to dx of 'linear'")
+    if d.kind != LINEAR:
+        same_shape("dx", dx, ACTIVATIONS[activation], zy)
+        apart(dx, zy)
+    apart(dx, dz)
+    apart(dx, w)
+    if not start(dx):
+        return
+    d.zy = start(zy)
+    d.dx = start(dx)
+    d.step = n_in
+    d.alpha = <real>alpha
+    own = scratch_for(rows, n_in, n_out, n_threads)
+    scratch = <real*>cnp.PyArray_DATA(own)
+    with nogil:
+        dense_backward_data(start(dz), start(w), &d, rows, n_in, n_out, n_threads, scratch,
+                            scratch_size(rows, n_in, n_out))
+
+
+def dense_backward_weights_into(const real[:, ::1] x, const real[:, ::1] dz, real[:, ::1] dw,
+                                real[::1] db, int n_threads=1):
+    """dw = x^T dz, db = column sums of dz."""
+    cdef BackwardWeights g
+    cdef Py_ssize_t rows = x.shape[0], n_in = x.shape[1], n_out = dz.shape[1]
+    cdef real* scratch
+    if dz.shape[0] != rows:
+        raise ValueError(f"dz must have {rows} rows, as x; received {dz.shape[0]}")
+    if dw.shape[0] != n_in or dw.shape[1] != n_out:
+        raise ValueError(f"dw must have shape ({n_in}, {n_out}); "
+                         f"received ({dw.shape[0]}, {dw.shape[1]})")
+    if db.shape[0] != n_out:
+        raise ValueError(f"db must have {n_out} numbers; received {db.shape[0]}")
+    apart(dw, x)
+    apart(dw, dz)
+    if start(dw):
+        g.w = NULL
+        g.dw = start(dw)
+        g.update = NULL
+        g.at = 0
+        g.step = n_out
+        g.l1 = 0
+        g.l2 = 0
+        own = scratch_for(n_in, n_out, rows, n_threads)
+        scratch = <real*>cnp.PyArray_DATA(own)
+        with nogil:
+            dense_backward_weights(start(x), start(dz), &g, rows, n_in, n_out, False, n_threads,
+                                   scratch, scratch_size(n_in, n_out, rows))
+    if n_out:
+        column_sums(start(dz), rows, n_out, n_out, &db[0])
+
+
+def dropout_into(const real[:, ::1] x, real[:, ::1] y, double rate, uint64_t seed,
+                 long long iteration=0):
+    """y = x / (1 - rate) where kept, else 0: the mask of (seed, iteration, element)."""
+    same_shape("x", x, "y", y)
+    apart(y, x)
+    if not 0 <= rate < 1:
+        raise ValueError(f"rate must be in [0, 1); received {rate}")
+    if start(x):
+        with nogil:
+            drop(start(x), start(y), x.shape[0] * x.shape[1], rate, seed, iteration)
+
+
+def permutation(Py_ssize_t n, uint64_t seed=0, long long epoch=0):
+    """Return 0..n-1 in an order that (seed, epoch) decides: int64, (n,)."""
+    if n < 0:
+        raise ValueError(f"n must not be negative; received {n}")
+    order = np.empty(n, dtype=np.int64)
+    cdef long long* data = <long long*>cnp.PyArray_DATA(order)
+    with nogil:
+        permute(data, n, seed, epoch)
+    return order

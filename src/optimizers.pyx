@@ -1,0 +1,186 @@
+# Optimizers: the update of n numbers of one parameter and its slots, from their gradient.
+# Formulas are Keras 3's.
+#
+# To add one: its name in the enum and in OPTIMIZERS (with its number of slots), its loop,
+# and its line in update_function(). Each loop reads and writes every number once.
+
+cdef enum:
+    SGD, MOMENTUM, NESTEROV, ADAGRAD, RMSPROP, RMSPROP_FULL, ADAM, AMSGRAD
+    N_OPTIMIZERS
+
+# In the enum's order: name -> number of slots.
+OPTIMIZERS = {"sgd": 0, "momentum": 1, "nesterov": 1, "adagrad": 1, "rmsprop": 1,
+              "rmsprop_full": 3, "adam": 2, "amsgrad": 3}
+
+HYPER = ("momentum", "rho", "epsilon", "beta_1", "beta_2", "centered", "weight_decay")
+
+ctypedef struct Update:
+    # What an update needs, set once a step; `parameters` and `slots` are the flat vectors.
+    real* parameters
+    real* slots
+    Py_ssize_t stride       # from one slot's vector to the next
+    real rate               # the learning rate, with Adam's bias corrections in it
+    real decay              # learning rate times weight decay
+    real momentum, rho, epsilon, beta_1, beta_2, centered
+    void (*function)(const Update*, const real*, Py_ssize_t, Py_ssize_t) noexcept nogil
+
+ctypedef void (*update_pointer)(const Update*, const real*, Py_ssize_t, Py_ssize_t) noexcept nogil
+
+
+cdef void update_sgd(const Update* u, const real* gradient, Py_ssize_t at,
+                     Py_ssize_t n) noexcept nogil:
+    # w -= rate g
+    cdef restricted w = u.parameters + at
+    cdef const_restricted g = gradient
+    cdef real rate = u.rate, decay = u.decay
+    cdef Py_ssize_t i
+    for i in range(n):
+        w[i] = w[i] - w[i] * decay - rate * g[i]
+
+
+cdef void update_momentum(const Update* u, const real* gradient, Py_ssize_t at,
+                          Py_ssize_t n) noexcept nogil:
+    # m = momentum m - rate g;  w += m
+    cdef restricted w = u.parameters + at
+    cdef restricted m = u.slots + at
+    cdef const_restricted g = gradient
+    cdef real rate = u.rate, decay = u.decay, momentum = u.momentum
+    cdef Py_ssize_t i
+    for i in range(n):
+        m[i] = momentum * m[i] - rate * g[i]
+        w[i] = w[i] - w[i] * decay + m[i]
+
+
+cdef void update_nesterov(const Update* u, const real* gradient, Py_ssize_t at,
+                          Py_ssize_t n) noexcept nogil:
+    # m = momentum m - rate g;  w += momentum m - rate g
+    cdef restricted w = u.parameters + at
+    cdef restricted m = u.slots + at
+    cdef const_restricted g = gradient
+    cdef real rate = u.rate, decay = u.decay, momentum = u.momentum
+    cdef Py_ssize_t i
+    for i in range(n):
+        m[i] = momentum * m[i] - rate * g[i]
+        w[i] = w[i] - w[i] * decay + (momentum * m[i] - rate * g[i])
+
+
+cdef void update_adagrad(const Update* u, const real* gradient, Py_ssize_t at,
+                         Py_ssize_t n) noexcept nogil:
+    # a += g^2;  w -= rate g / sqrt(a + epsilon)        (Duchi et al. 2011)
+    cdef restricted w = u.parameters + at
+    cdef restricted a = u.slots + at
+    cdef const_restricted g = gradient
+    cdef real rate = u.rate, decay = u.decay, epsilon = u.epsilon
+    cdef Py_ssize_t i
+    for i in range(n):
+        a[i] = a[i] + g[i] * g[i]
+        w[i] = w[i] - w[i] * decay - rate * g[i] / sqrt_(a[i] + epsilon)
+
+
+cdef void update_rmsprop(const Update* u, const real* gradient, Py_ssize_t at,
+                         Py_ssize_t n) noexcept nogil:
+    # v = rho v + (1 - rho) g^2;  w -= rate g / sqrt(v + epsilon)        (Hinton, lecture 6e)
+    cdef restricted w = u.parameters + at
+    cdef restricted v = u.slots + at
+    cdef const_restricted g = gradient
+    cdef real rate = u.rate, decay = u.decay, epsilon = u.epsilon, rho = u.rho
+    cdef Py_ssize_t i
+    for i in range(n):
+        v[i] = rho * v[i] + (1 - rho) * (g[i] * g[i])
+        w[i] = w[i] - w[i] * decay - rate * g[i] / sqrt_(v[i] + epsilon)
+
+
+cdef void update_rmsprop_full(const Update* u, const real* gradient, Py_ssize_t at,
+                              Py_ssize_t n) noexcept nogil:
+    # As rmsprop, with a = rho a + (1 - rho) g taken off as a^2 when centered (1, else 0),
+    # and m = momentum m + rate g / sqrt(v - centered a^2 + epsilon);  w -= m
+    cdef restricted w = u.parameters + at
+    cdef restricted v = u.slots + at
+    cdef restricted a = u.slots + u.stride + at
+    cdef restricted m = u.slots + 2 * u.stride + at
+    cdef const_restricted g = gradient
+    cdef real rate = u.rate, decay = u.decay, epsilon = u.epsilon, rho = u.rho
+    cdef real momentum = u.momentum, centered = u.centered
+    cdef Py_ssize_t i
+    for i in range(n):
+        v[i] = rho * v[i] + (1 - rho) * (g[i] * g[i])
+        a[i] = centered * (rho * a[i] + (1 - rho) * g[i])
+        m[i] = momentum * m[i] + rate * g[i] / sqrt_(v[i] - a[i] * a[i] + epsilon)
+        w[i] = w[i] - w[i] * decay - m[i]
+
+
+cdef void update_adam(const Update* u, const real* gradient, Py_ssize_t at,
+                      Py_ssize_t n) noexcept nogil:
+    # m += (1 - beta_1)(g - m);  v += (1 - beta_2)(g^2 - v);  w -= rate m / (sqrt v + epsilon)
+    # with both bias corrections in rate        (Kingma and Ba 2015, end of section 2)
+    cdef restricted w = u.parameters + at
+    cdef restricted m = u.slots + at
+    cdef restricted v = u.slots + u.stride + at
+    cdef const_restricted g = gradient
+    cdef real rate = u.rate, decay = u.decay, epsilon = u.epsilon
+    cdef real one_less_1 = 1 - u.beta_1, one_less_2 = 1 - u.beta_2
+    cdef Py_ssize_t i
+    for i in range(n):
+        m[i] = m[i] + (g[i] - m[i]) * one_less_1
+        v[i] = v[i] + (g[i] * g[i] - v[i]) * one_less_2
+        w[i] = w[i] - w[i] * decay - rate * m[i] / (sqrt_(v[i]) + epsilon)
+
+
+cdef void update_amsgrad(const Update* u, const real* gradient, Py_ssize_t at,
+                         Py_ssize_t n) noexcept nogil:
+    # Adam with the largest v so far in the denominator        (Reddi et al. 2018)
+    cdef restricted w = u.parameters + at
+    cdef restricted m = u.slots + at
+    cdef restricted v = u.slots + u.stride + at
+    cdef restricted h = u.slots + 2 * u.stride + at
+    cdef const_restricted g = gradient
+    cdef real rate = u.rate, decay = u.decay, epsilon = u.epsilon
+    cdef real one_less_1 = 1 - u.beta_1, one_less_2 = 1 - u.beta_2
+    cdef Py_ssize_t i
+    for i in range(n):
+        m[i] = m[i] + (g[i] - m[i]) * one_less_1
+        v[i] = v[i] + (g[i] * g[i] - v[i]) * one_less_2
+        h[i] = h[i] if h[i] > v[i] else v[i]
+        w[i] = w[i] - w[i] * decay - rate * m[i] / (sqrt_(h[i]) + epsilon)
+
+
+cdef update_pointer update_function(int kind) noexcept nogil:
+    if kind == SGD: return update_sgd
+    elif kind == MOMENTUM: return update_momentum
+    elif kind == NESTEROV: return update_nesterov
+    elif kind == ADAGRAD: return update_adagrad
+    elif kind == RMSPROP: return update_rmsprop
+    elif kind == RMSPROP_FULL: return update_rmsprop_full
+    elif kind == ADAM: return update_adam
+    elif kind == AMSGRAD: return update_amsgrad
+    return NULL
+
+
+ctypedef struct Hyper:
+    double momentum, rho, epsilon, beta_1, beta_2, centered, weight_decay
+
+
+cdef void begin_update(Update* u, int kind, const Hyper* h, double learning_rate,
+                       long long iteration) noexcept nogil:
+    # The numbers of one step; `iteration` counts the steps before it.
+    cdef double t = <double>(iteration + 1)
+    cdef double rate = learning_rate
+    if kind == ADAM or kind == AMSGRAD:
+        rate = learning_rate * sqrt(1 - pow(h.beta_2, t)) / (1 - pow(h.beta_1, t))
+    u.rate = <real>rate
+    u.decay = <real>(learning_rate * h.weight_decay)
+    u.momentum = <real>h.momentum
+    u.rho = <real>h.rho
+    u.epsilon = <real>h.epsilon
+    u.beta_1 = <real>h.beta_1
+    u.beta_2 = <real>h.beta_2
+    u.centered = <real>h.centered
+    u.function = update_function(kind)
+
+
+cdef inline void add_penalty(restricted g, const_restricted w, Py_ssize_t n, real l1,
+                             real l2) noexcept nogil:
+    # The derivative of l1 sum|w| + l2 sum w^2, added to g.
+    cdef Py_ssize_t i
+    for i in range(n):
+        g[i] = g[i] + 2 * l2 * w[i] + l1 * (1 if w[i] > 0 else (-1 if w[i] < 0 else w[i]))

@@ -1,0 +1,909 @@
+# The flat plan's verifier and executor. nncore/plan.py says what a plan is; once it has passed
+# verify(), running it cannot fail: no allocation, no check, no GIL.
+
+cdef enum:
+    RESCALE, DENSE, ACTIVATE, DROPOUT, LOSS, METRIC, PENALTY, ACTIVITY_PENALTY, ACTIVATE_BACKWARD
+    DROPOUT_BACKWARD, RESCALE_BACKWARD, DENSE_BACKWARD_DATA, DENSE_BACKWARD_WEIGHTS, CLIP_VALUE
+    CLIP_NORM, CLIP_GLOBAL_NORM, UPDATE
+
+# In the enum's order: the buffers of each step as field: (rows, columns), where "batch" is the
+# batch's rows and other names must agree within the step; "?" marks those that may be missing.
+# Fields after "->" are written.
+OPS = {
+    "rescale": "x=batch,n -> y=batch,n",
+    "dense": "x=batch,i w=i,o b?=1,o -> z?=batch,o y=batch,o",
+    "activate": "x=batch,n -> y=batch,n",
+    "dropout": "x=batch,n -> y=batch,n",
+    "loss": "y=batch,n t=batch,m r?=batch,1 -> dy?=batch,n",
+    "metric": "y=batch,n t=batch,m r?=batch,1 ->",
+    "penalty": "w=i,o ->",
+    "activity_penalty": "y=batch,n dy?=batch,n -> dy?=batch,n",
+    "activate_backward": "dy=batch,n z?=batch,n y?=batch,n -> dx=batch,n",
+    "dropout_backward": "dy=batch,n -> dx=batch,n",
+    "rescale_backward": "dy=batch,n -> dx=batch,n",
+    "dense_backward_data": "dz=batch,o w=i,o z?=batch,i y?=batch,i -> dx=batch,i",
+    "dense_backward_weights": "x=batch,i dz=batch,o w=i,o b?=1,o -> dw?=i,o db?=1,o",
+    "clip_value": "dw=i,o -> dw=i,o",
+    "clip_norm": "dw=i,o -> dw=i,o",
+    "clip_global_norm": "->",
+    "update": "w=i,o dw=i,o ->",
+}
+
+# Numbers behind the parameters that a matmul may read and never use.
+cdef enum:
+    DEF_SLACK = 64
+
+ctypedef struct Instruction:
+    int op, kind, reduction
+    Py_ssize_t rows, n_in, n_out    # rows: of a parameter; the batch's are known when it runs
+    real* x
+    real* w
+    real* b
+    real* z
+    real* y
+    real* t
+    real* dx
+    real* dw
+    real* db
+    real* dz
+    real* dy
+    bint x_is_input, y_is_output, takes_labels, takes_weights, update
+    Py_ssize_t w_at, b_at           # in the flat parameter vector
+    double alpha, beta, l1, l2, bias_l1, bias_l2
+    uint64_t seed
+    Py_ssize_t index
+
+
+def parse_op(str op):
+    """Return what an op reads and writes: two dicts of field -> (rows, columns, may be missing)."""
+    sides = []
+    for side in OPS[op].split("->"):
+        fields = {}
+        for word in side.split():
+            name, shape = word.split("=")
+            rows, cols = shape.split(",")
+            fields[name.rstrip("?")] = (rows, cols, name.endswith("?"))
+        sides.append(fields)
+    return sides
+
+
+def verify(plan, Py_ssize_t n_slots):
+    """Raise ValueError, naming the step, unless running `plan` is safe and in order.
+
+    Checked: ops, kinds and numbers are known and finite; every buffer lies in its arena and has
+    the shape its step needs; nothing is read before it is written; what a step writes does not
+    overlap what it reads; no step reads a parameter that an earlier step has updated.
+    """
+    def fail(where, what):
+        raise ValueError(f"plan {where}: {what}")
+
+    dtype = "float64" if IS_DOUBLE else "float32"
+    if plan.dtype != dtype:
+        fail("dtype", f"this executor runs {dtype}; received {plan.dtype}")
+    for name in ("n_in", "n_out", "n_parameters", "n_work", "n_targets", "n_metrics", "n_slots"):
+        value = getattr(plan, name)
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << 40:
+            fail(name, f"must be an integer from 0 on; received {value!r}")
+    if plan.n_in < 1:
+        fail("n_in", "must be at least 1")
+    if plan.optimizer and plan.optimizer not in OPTIMIZERS:
+        fail("optimizer", f"unknown: {plan.optimizer!r}; known: {', '.join(OPTIMIZERS)}")
+    if plan.optimizer and n_slots < OPTIMIZERS[plan.optimizer]:
+        fail("optimizer", f"{plan.optimizer} needs {OPTIMIZERS[plan.optimizer]} slots; "
+                          f"received {n_slots}")
+    end = plan.n_parameters - DEF_SLACK
+    for k, b in enumerate(plan.buffers):
+        where = f"buffer {k} ({b.name})"
+        if not (b.cols >= 1 and b.rows >= 0 and b.offset >= 0):
+            fail(where, "rows, columns and offset must not be negative")
+        if b.arena in ("parameters", "gradients"):
+            if b.rows < 1 or b.offset + b.rows * b.cols > end:
+                fail(where, f"must lie within the {end} parameters")
+        elif b.rows != 0:
+            fail(where, "rows must be 0 (the batch's) outside parameters and gradients")
+        elif b.arena == "work":
+            if b.offset + b.cols > plan.n_work:
+                fail(where, f"must lie within the {plan.n_work} columns of work")
+        elif b.arena == "x":
+            if b.cols != plan.n_in:
+                fail(where, f"must have n_in = {plan.n_in} columns")
+        elif b.arena == "t":
+            if plan.labels or b.cols != plan.n_targets:
+                fail(where, f"must have n_targets = {plan.n_targets} columns, and no labels")
+        elif b.arena == "labels":
+            if not plan.labels or b.cols != 1:
+                fail(where, "must have one column, and the plan labels")
+        elif b.arena == "r":
+            if not plan.weights or b.cols != 1:
+                fail(where, "must have one column, and the plan weights")
+        else:
+            fail(where, f"unknown arena {b.arena!r}")
+
+    def overlap(p, q):
+        return (p.arena == q.arena
+                and (p.arena not in ("work", "parameters", "gradients")
+                     or (p.offset < q.offset + max(q.rows, 1) * q.cols
+                         and q.offset < p.offset + max(p.rows, 1) * p.cols)))
+
+    written = [b for b in plan.buffers if b.arena in ("x", "t", "labels", "r", "parameters")]
+    updated = []
+    for k, step in enumerate(plan.steps):
+        where = f"step {k} ({step.op})"
+        if step.op not in OPS:
+            fail(where, f"unknown op; known: {', '.join(OPS)}")
+        for name in ("alpha", "beta", "l1", "l2", "bias_l1", "bias_l2"):
+            if not -1e300 < getattr(step, name) < 1e300:
+                fail(where, f"{name} must be finite; received {getattr(step, name)}")
+        reads, writes = parse_op(step.op)
+        sizes = {}
+        for fields in (reads, writes):
+            for name, (rows, cols, missing) in fields.items():
+                number = getattr(step, name)
+                if number is None:
+                    if not missing:
+                        fail(where, f"{name} is missing")
+                    continue
+                if not 0 <= number < len(plan.buffers):
+                    fail(where, f"{name} names no buffer; received {number}")
+                b = plan.buffers[number]
+                if (rows == "batch") != (b.rows == 0):
+                    fail(where, f"{name} = {b.name}: must "
+                                f"{'be' if rows == 'batch' else 'not be'} a batch's rows")
+                for symbol, value in ((rows, b.rows), (cols, b.cols)):
+                    if symbol == "batch":
+                        continue
+                    want = int(symbol) if symbol.isdigit() else sizes.setdefault(symbol, value)
+                    if value != want:
+                        fail(where, f"{name} = {b.name}: its shape is ({b.rows}, {b.cols}), "
+                                    f"which does not fit the step's other buffers")
+                kinds = {"w": ("parameters",), "b": ("parameters",), "dw": ("gradients",),
+                         "db": ("gradients",), "t": ("t", "labels"), "r": ("r",)}
+                if b.arena not in kinds.get(name, ("work", "x")):
+                    fail(where, f"{name} = {b.name} must not lie in arena {b.arena!r}")
+                if fields is writes and b.arena == "x":
+                    fail(where, f"{name} = {b.name}: the input is not to be written")
+        used = [plan.buffers[getattr(step, name)] for name in reads
+                if getattr(step, name) is not None]
+        made = [(name, plan.buffers[getattr(step, name)]) for name in writes
+                if getattr(step, name) is not None]
+        for b in used:
+            if not any(w.arena == b.arena and w.offset <= b.offset
+                       and b.offset + max(b.rows, 1) * b.cols <= w.offset + max(w.rows, 1) * w.cols
+                       for w in written):
+                fail(where, f"{b.name} is read before it is written")
+            if any(overlap(b, u) for u in updated):
+                fail(where, f"{b.name} is read after its update: "
+                            f"dense_backward_data of a layer comes first")
+        for at, (name, b) in enumerate(made):
+            for c in used:
+                if name not in reads and overlap(b, c):
+                    fail(where, f"{b.name} is written while {c.name}, which overlaps it, is read")
+            for _, c in made[:at]:
+                if overlap(b, c):
+                    fail(where, f"{b.name} and {c.name} overlap and are both written")
+            # An overwritten buffer is no longer what it was.
+            written = [w for w in written if not overlap(w, b)]
+            written.append(b)
+        verify_kind(plan, step, where, fail)
+        if (step.op == "dense_backward_weights" and step.update) or step.op == "update":
+            if not plan.optimizer:
+                fail(where, "an update needs an optimizer")
+            updated.append(plan.buffers[step.w])
+            if step.op != "update" and step.b is not None:
+                updated.append(plan.buffers[step.b])
+        elif step.op == "dense_backward_weights":
+            if step.dw is None or (step.b is not None) != (step.db is not None):
+                fail(where, "dw (and db, for a bias) is missing, and update is False")
+    if plan.output >= 0:
+        if plan.output >= len(plan.buffers):
+            fail("output", "names no buffer")
+        b = plan.buffers[plan.output]
+        if b.rows != 0 or b.cols != plan.n_out or b.arena not in ("work", "x"):
+            fail("output", f"must have n_out = {plan.n_out} columns")
+        if b.arena == "work" and not any(w is b or w == b for w in written):
+            fail("output", "is never written")
+
+
+def verify_kind(plan, step, where, fail):
+    """Check the kind of one step, and the buffers that depend on it."""
+    def one_of(known):
+        if step.kind not in known:
+            fail(where, f"unknown kind {step.kind!r}; known: {', '.join(known)}")
+
+    if step.op in ("dense", "activate", "activate_backward", "dense_backward_data"):
+        one_of(ACTIVATIONS)
+        if step.op in ("dense", "dense_backward_data") and step.kind == "softmax":
+            fail(where, "softmax needs whole rows: use a step of its own")
+        if step.op in ("activate_backward", "dense_backward_data") and step.kind != "linear":
+            if getattr(step, ACTIVATIONS[step.kind]) is None:
+                fail(where, f"the derivative of {step.kind} reads {ACTIVATIONS[step.kind]}, "
+                            f"which is missing")
+    elif step.op == "loss":
+        one_of(LOSSES)
+        if step.reduction not in REDUCTIONS:
+            fail(where, f"unknown reduction {step.reduction!r}; known: {', '.join(REDUCTIONS)}")
+        verify_target(plan, step, where, fail, loss_takes_labels(LOSSES.index(step.kind)))
+    elif step.op == "metric":
+        one_of(METRICS)
+        if not 0 <= step.index < plan.n_metrics:
+            fail(where, f"index must be from 0 to {plan.n_metrics - 1}; received {step.index}")
+        verify_target(plan, step, where, fail, metric_takes_labels(METRICS.index(step.kind)))
+    elif step.op in ("dropout", "dropout_backward") and not 0 <= step.alpha < 1:
+        fail(where, f"the rate must be in [0, 1); received {step.alpha}")
+    if not 0 <= step.seed < 1 << 64:
+        fail(where, f"seed must be an integer from 0 to 2^64 - 1; received {step.seed}")
+
+
+def verify_target(plan, step, where, fail, bint labels):
+    """Check that a loss or metric gets the kind of target it takes."""
+    if (plan.buffers[step.t].arena == "labels") != labels:
+        fail(where, f"{step.kind} takes {'integer labels' if labels else 'dense targets'}")
+    if not labels and plan.buffers[step.t].cols != plan.buffers[step.y].cols:
+        fail(where, f"t has {plan.buffers[step.t].cols} columns, y {plan.buffers[step.y].cols}")
+
+
+cdef cnp.ndarray aligned(Py_ssize_t n, str dtype):
+    # n zeros that begin at a multiple of 64 bytes.
+    cdef cnp.ndarray raw = np.zeros(n * np.dtype(dtype).itemsize + 64, dtype=np.uint8)
+    at = -<Py_ssize_t>cnp.PyArray_DATA(raw) % 64
+    return raw[at:at + n * np.dtype(dtype).itemsize].view(dtype)
+
+
+cdef class Executor:
+    """Runs a plan with the compiled kernels.
+
+    Parameters
+    ----------
+    plan : nncore.plan.Plan
+        Verified here; ValueError names the step at fault.
+    parameters : ndarray, (plan.n_parameters,), plan.dtype
+        Held by reference and updated in place.
+    slots : ndarray, (plan.n_slots, plan.n_parameters), plan.dtype, or None
+        The optimizer's state, likewise.
+    batch_size : int
+        The most rows of a batch; the workspace is made for it.
+    n_threads : int
+        The most threads used. The result's bits do not depend on it.
+    """
+
+    cdef readonly object plan, gradients, batch_size
+    cdef object parameters_, slots_, work, x_, t_, labels_, r_, scratch_, lock
+    cdef Instruction* program
+    cdef Py_ssize_t length, capacity, n_in, n_out, n_parameters, scratch_step, rows
+    cdef int threads, optimizer
+    cdef bint takes_labels
+    cdef Hyper hyper
+    cdef Update update
+    cdef real* x_buffer
+    cdef real* x_now
+    cdef real* y_now
+    cdef real* t_buffer
+    cdef long long* labels
+    cdef double* r
+    cdef real* scratch
+    cdef real* loss_scratch
+    cdef real* gradient
+    cdef double last_loss
+
+    def __cinit__(self, plan, parameters, slots, *, batch_size, n_threads=1):
+        self.program = NULL
+
+    def __init__(self, plan, parameters, slots, *, batch_size, n_threads=1):
+        if self.program:
+            raise RuntimeError("an Executor is initialised once")
+        if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) \
+                or not 1 <= batch_size < 1 << 31:
+            raise ValueError(f"batch_size must be a positive integer; received {batch_size!r}")
+        self.check_vector("parameters", parameters, (plan.n_parameters,))
+        n_slots = 0
+        if slots is not None:
+            if not isinstance(slots, np.ndarray) or slots.ndim != 2:
+                raise ValueError("slots must be an array of 2 dimensions")
+            n_slots = slots.shape[0]
+            self.check_vector("slots", slots, (n_slots, plan.n_parameters))
+        verify(plan, n_slots)
+        self.plan = plan
+        self.n_threads = n_threads
+        self.lock = Lock()
+        self.batch_size = int(batch_size)
+        self.capacity = batch_size
+        self.n_in = plan.n_in
+        self.n_out = plan.n_out
+        self.n_parameters = plan.n_parameters
+        self.takes_labels = plan.labels
+        self.parameters_ = parameters
+        self.slots_ = slots
+        dtype = plan.dtype
+        self.work = aligned(plan.n_work * self.capacity + DEF_SLACK, dtype)
+        self.x_ = aligned(plan.n_in * self.capacity + DEF_SLACK, dtype)
+        self.t_ = aligned(plan.n_targets * self.capacity + DEF_SLACK, dtype)
+        self.labels_ = np.zeros(self.capacity if plan.labels else 1, dtype=np.int64)
+        self.r_ = np.ones(self.capacity if plan.weights else 1, dtype=np.float64)
+        self.x_buffer = <real*>cnp.PyArray_DATA(self.x_)
+        self.t_buffer = <real*>cnp.PyArray_DATA(self.t_)
+        self.labels = <long long*>cnp.PyArray_DATA(self.labels_)
+        self.r = <double*>cnp.PyArray_DATA(self.r_) if plan.weights else NULL
+        self.x_now = self.x_buffer
+        self.gradients = None
+        if any(b.arena == "gradients" for b in plan.buffers):
+            self.gradients = aligned(plan.n_parameters, dtype)
+            self.gradient = <real*>cnp.PyArray_DATA(self.gradients)
+        self.optimizer = list(OPTIMIZERS).index(plan.optimizer) if plan.optimizer else -1
+        self.update.parameters = <real*>cnp.PyArray_DATA(parameters)
+        self.update.slots = <real*>cnp.PyArray_DATA(slots) if slots is not None else NULL
+        self.update.stride = plan.n_parameters
+        self.set_hyper(plan.hyper)
+        self.write_program()
+
+    def __dealloc__(self):
+        free(self.program)
+
+    def check_vector(self, name, array, shape):
+        """Raise unless `array` can be read and written in place."""
+        dtype = np.dtype("float64" if IS_DOUBLE else "float32")
+        if not isinstance(array, np.ndarray) or array.dtype != dtype or array.shape != shape:
+            what = (f"shape {array.shape}, dtype {array.dtype}" if isinstance(array, np.ndarray)
+                    else type(array).__name__)
+            raise ValueError(f"{name} must be an array of shape {shape}, dtype {dtype}; "
+                             f"received {what}")
+        if not (array.flags.c_contiguous and array.flags.writeable and array.flags.aligned):
+            raise ValueError(f"{name} must be C-contiguous, aligned and writable")
+
+    cdef real* place(self, number) except? NULL:
+        # Where a buffer lies.
+        b = self.plan.buffers[number]
+        if b.arena == "parameters":
+            return self.update.parameters + <Py_ssize_t>b.offset
+        if b.arena == "gradients":
+            return self.gradient + <Py_ssize_t>b.offset
+        if b.arena == "x":
+            return self.x_buffer
+        if b.arena == "t":
+            return self.t_buffer
+        return <real*>cnp.PyArray_DATA(self.work) + <Py_ssize_t>b.offset * self.capacity
+
+    cdef void write_program(self) except *:
+        # Steps with their names looked up and their pointers in place.
+        cdef Instruction* s
+        cdef Py_ssize_t needed = 64, loss_cols = 0, part = 0
+        plan = self.plan
+        self.length = len(plan.steps)
+        self.program = <Instruction*>calloc(self.length + 1, sizeof(Instruction))
+        if not self.program:
+            raise MemoryError
+        ops = list(OPS)
+        kinds = {"loss": LOSSES, "metric": METRICS}
+        for k, step in enumerate(plan.steps):
+            s = &self.program[k]
+            s.op = ops.index(step.op)
+            if step.kind:
+                s.kind = tuple(kinds.get(step.op, ACTIVATIONS)).index(step.kind)
+            s.reduction = REDUCTIONS[step.reduction] if step.op == "loss" else 0
+            s.x = self.place(step.x) if step.x is not None else NULL
+            s.w = self.place(step.w) if step.w is not None else NULL
+            s.b = self.place(step.b) if step.b is not None else NULL
+            s.z = self.place(step.z) if step.z is not None else NULL
+            s.y = self.place(step.y) if step.y is not None else NULL
+            s.dx = self.place(step.dx) if step.dx is not None else NULL
+            s.dw = self.place(step.dw) if step.dw is not None else NULL
+            s.db = self.place(step.db) if step.db is not None else NULL
+            s.dz = self.place(step.dz) if step.dz is not None else NULL
+            s.dy = self.place(step.dy) if step.dy is not None else NULL
+            s.alpha = step.alpha
+            s.beta = step.beta
+            s.l1 = step.l1
+            s.l2 = step.l2
+            s.bias_l1 = step.bias_l1
+            s.bias_l2 = step.bias_l2
+            s.seed = step.seed
+            s.index = step.index
+            s.update = step.update
+            buffers = plan.buffers
+            s.x_is_input = step.x is not None and buffers[step.x].arena == "x"
+            s.y_is_output = (step.op in ("rescale", "dense", "activate", "dropout")
+                             and step.y == plan.output)
+            if step.t is not None:
+                s.takes_labels = buffers[step.t].arena == "labels"
+                s.t = NULL if s.takes_labels else self.t_buffer
+            s.takes_weights = step.r is not None
+            if step.w is not None:
+                s.rows = buffers[step.w].rows
+                s.n_in = buffers[step.w].rows
+                s.n_out = buffers[step.w].cols
+                s.w_at = buffers[step.w].offset
+            elif step.dw is not None:
+                s.rows = buffers[step.dw].rows
+                s.n_out = buffers[step.dw].cols
+            else:
+                for name in ("y", "x", "dx"):
+                    if getattr(step, name) is not None:
+                        s.n_out = buffers[getattr(step, name)].cols
+            if step.b is not None:
+                s.b_at = buffers[step.b].offset
+            if step.op == "loss" and step.dy is None:
+                loss_cols = max(loss_cols, s.n_out)
+            # The scratch of each matmul, and of a bias's gradient.
+            if step.op == "dense":
+                needed = max(needed, scratch_size(self.capacity, s.n_out, s.n_in))
+            elif step.op == "dense_backward_data":
+                needed = max(needed, scratch_size(self.capacity, s.n_in, s.n_out))
+            elif step.op == "dense_backward_weights":
+                needed = max(needed, scratch_size(s.n_in, s.n_out, self.capacity), s.n_out)
+        self.scratch_step = round_up(needed, 64)
+        part = round_up(loss_cols * self.capacity, 64)
+        self.scratch_ = aligned(self.scratch_step * self.threads + part, plan.dtype)
+        self.scratch = <real*>cnp.PyArray_DATA(self.scratch_)
+        self.loss_scratch = self.scratch + self.scratch_step * self.threads
+
+    @property
+    def n_threads(self):
+        """The most threads used; the result's bits do not depend on it."""
+        return self.threads
+
+    @n_threads.setter
+    def n_threads(self, value):
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) \
+                or not 1 <= value <= 256:
+            raise ValueError(f"n_threads must be an integer from 1 to 256; received {value!r}")
+        if self.program:
+            with self.lock:
+                if value > self.threads:
+                    part = self.scratch_.size - self.scratch_step * self.threads
+                    scratch = aligned(self.scratch_step * value + part, self.plan.dtype)
+                    self.scratch_ = scratch
+                    self.scratch = <real*>cnp.PyArray_DATA(scratch)
+                    self.loss_scratch = self.scratch + self.scratch_step * <Py_ssize_t>value
+                    self.threads = value
+                    return
+        # With fewer threads the scratch of the others stays unused, and loss_scratch in place.
+        self.threads = value
+
+    @property
+    def loss(self):
+        """The last batch's loss, penalties included."""
+        return self.last_loss
+
+    def set_hyper(self, hyper):
+        """Set the optimizer's constants: a mapping with some of momentum, rho, epsilon,
+        beta_1, beta_2, centered and weight_decay; the others are 0."""
+        for name, value in hyper.items():
+            if name not in HYPER:
+                raise ValueError(f"unknown hyper-parameter {name!r}; known: {', '.join(HYPER)}")
+            if not -1e300 < value < 1e300:
+                raise ValueError(f"{name} must be finite; received {value!r}")
+        self.hyper.momentum = hyper.get("momentum", 0.0)
+        self.hyper.rho = hyper.get("rho", 0.0)
+        self.hyper.epsilon = hyper.get("epsilon", 0.0)
+        self.hyper.beta_1 = hyper.get("beta_1", 0.0)
+        self.hyper.beta_2 = hyper.get("beta_2", 0.0)
+        self.hyper.centered = hyper.get("centered", 0.0)
+        self.hyper.weight_decay = hyper.get("weight_decay", 0.0)
+
+    cdef void execute_step(self, const Instruction* s, Py_ssize_t rows, long long iteration,
+                           double* totals) noexcept nogil:
+        cdef Forward f
+        cdef BackwardData d
+        cdef BackwardWeights g
+        cdef Py_ssize_t i, n = rows * s.n_out
+        cdef const real* x = self.x_now if s.x_is_input else s.x
+        cdef real* y = self.y_now if s.y_is_output and self.y_now else s.y
+        cdef real* dy
+        cdef double norm
+        if s.op == DENSE:
+            f.b = s.b
+            f.z = s.z
+            f.y = y
+            f.step = s.n_out
+            f.kind = s.kind
+            f.alpha = <real>s.alpha
+            dense(x, s.w, &f, rows, s.n_in, s.n_out, True, self.threads, self.scratch,
+                  self.scratch_step)
+        elif s.op == ACTIVATE:
+            activate_rows(s.kind, x, y, rows, s.n_out, <real>s.alpha)
+        elif s.op == RESCALE:
+            rescale(x, y, n, <real>s.alpha, <real>s.beta)
+        elif s.op == DROPOUT:
+            drop(x, y, n, s.alpha, s.seed, iteration)
+        elif s.op == LOSS:
+            dy = s.dy if s.dy else self.loss_scratch
+            self.last_loss = loss_rows(s.kind, s.reduction, s.y, s.t,
+                                       self.labels if s.takes_labels else NULL,
+                                       self.r if s.takes_weights else NULL, dy, NULL, rows,
+                                       s.n_out, <real>s.alpha)
+        elif s.op == METRIC:
+            metric_rows(s.kind, s.y, s.t, self.labels if s.takes_labels else NULL,
+                        self.r if s.takes_weights else NULL, rows, s.n_out, s.alpha,
+                        &totals[2 * s.index], &totals[2 * s.index + 1])
+        elif s.op == PENALTY:
+            self.last_loss += penalty(s.w, s.n_in * s.n_out, s.l1, s.l2)
+        elif s.op == ACTIVITY_PENALTY:
+            self.last_loss += penalty(s.y, n, s.l1, s.l2) / rows
+            if s.dy:
+                add_penalty(s.dy, s.y, n, <real>(s.l1 / rows), <real>(s.l2 / rows))
+        elif s.op == ACTIVATE_BACKWARD:
+            activate_rows_backward(s.kind, s.dy, s.z if s.z else s.y, s.dx, rows, s.n_out,
+                                   <real>s.alpha)
+        elif s.op == DROPOUT_BACKWARD:
+            drop(s.dy, s.dx, n, s.alpha, s.seed, iteration)
+        elif s.op == RESCALE_BACKWARD:
+            rescale(s.dy, s.dx, n, <real>s.alpha, 0)
+        elif s.op == DENSE_BACKWARD_DATA:
+            d.zy = s.z if s.z else s.y
+            d.dx = s.dx
+            d.step = s.n_in
+            d.kind = s.kind
+            d.alpha = <real>s.alpha
+            dense_backward_data(s.dz, s.w, &d, rows, s.n_in, s.n_out, self.threads,
+                                self.scratch, self.scratch_step)
+        elif s.op == DENSE_BACKWARD_WEIGHTS:
+            g.update = &self.update
+            g.step = s.n_out
+            g.w = s.w
+            g.dw = NULL if s.update else s.dw
+            g.at = s.w_at
+            g.l1 = <real>s.l1
+            g.l2 = <real>s.l2
+            dense_backward_weights(x, s.dz, &g, rows, s.n_in, s.n_out, True, self.threads,
+                                   self.scratch, self.scratch_step)
+            if s.b:
+                column_sums(s.dz, rows, s.n_out, s.n_out, self.scratch)
+                g.w = s.b
+                g.dw = NULL if s.update else s.db
+                g.at = s.b_at
+                g.l1 = <real>s.bias_l1
+                g.l2 = <real>s.bias_l2
+                gradient_epilogue(&g, self.scratch, 0, s.n_out)
+        elif s.op == CLIP_VALUE:
+            clip_value(s.dw, s.rows * s.n_out, <real>s.alpha)
+        elif s.op == CLIP_NORM:
+            norm = sqrt(sum_of_squares(s.dw, s.rows * s.n_out))
+            clip_to_norm(s.dw, s.rows * s.n_out, norm, s.alpha)
+        elif s.op == CLIP_GLOBAL_NORM:
+            # The gradients' vector is 0 between the parameters.
+            norm = sqrt(sum_of_squares(self.gradient, self.n_parameters))
+            clip_to_norm(self.gradient, self.n_parameters, norm, s.alpha)
+        elif s.op == UPDATE:
+            self.update.function(&self.update, s.dw, s.w_at, s.n_in * s.n_out)
+
+    cdef void execute_batch(self, Py_ssize_t rows, long long iteration, double rate,
+                            double* totals) noexcept nogil:
+        cdef Py_ssize_t k
+        self.rows = rows
+        self.last_loss = 0
+        if self.optimizer >= 0:
+            begin_update(&self.update, self.optimizer, &self.hyper, rate, iteration)
+        for k in range(self.length):
+            self.execute_step(&self.program[k], rows, iteration, totals)
+
+    cdef Source targets(self, t, Py_ssize_t rows) except *:
+        cdef Source s
+        memset(&s, 0, sizeof(s))
+        if self.plan.labels or self.plan.n_targets:
+            if t is None:
+                raise ValueError("t is missing: the plan has a loss or a metric")
+            s = read_source(t, "t", 1 if self.plan.labels else self.plan.n_targets)
+            if s.rows != rows:
+                raise ValueError(f"t must have as many rows as x, {rows}; received {s.rows}")
+        return s
+
+    cdef Source weights(self, r, Py_ssize_t rows) except *:
+        cdef Source s
+        memset(&s, 0, sizeof(s))
+        if self.plan.weights:
+            if r is None:
+                raise ValueError("r is missing: the plan has row weights")
+            s = read_source(r, "r", 1)
+            if s.rows != rows:
+                raise ValueError(f"r must have as many rows as x, {rows}; received {s.rows}")
+        return s
+
+    cdef const long long* row_order(self, order, Py_ssize_t rows, Py_ssize_t* begin,
+                                    Py_ssize_t* end, first, last) except? NULL:
+        # The order's data (NULL: natural), checked; begin and end from first and last.
+        cdef const long long* data = NULL
+        cdef Py_ssize_t n = rows
+        if order is not None:
+            if not isinstance(order, np.ndarray) or order.dtype != np.int64 or order.ndim != 1 \
+                    or not order.flags.c_contiguous:
+                raise ValueError("order must be a contiguous int64 array of 1 dimension")
+            n = order.shape[0]
+            data = <const long long*>cnp.PyArray_DATA(order)
+        begin[0] = first
+        end[0] = n if last is None else last
+        if not 0 <= begin[0] <= end[0] <= n:
+            raise ValueError(f"begin and end must satisfy 0 <= begin <= end <= {n}; "
+                             f"received {first}, {last}")
+        return data
+
+    cdef Py_ssize_t fetch(self, const Source* x, const Source* t, const Source* r,
+                          const long long* order, Py_ssize_t at, Py_ssize_t rows,
+                          bint bind) noexcept nogil:
+        # Gather a batch. Returns the position of the first row number or label that is out of
+        # range, before anything was read with it, or -1.
+        cdef Py_ssize_t i
+        if order:
+            for i in range(rows):
+                if not 0 <= order[at + i] < x.rows:
+                    return at + i
+        if t.data and self.takes_labels:
+            gather(t, order, at, rows, self.labels)
+            for i in range(rows):
+                if not 0 <= self.labels[i] < self.n_out:
+                    return at + i
+        elif t.data:
+            gather(t, order, at, rows, self.t_buffer)
+        if r.data:
+            gather(r, order, at, rows, self.r)
+        if bind:
+            self.bind(x, order, at, rows)
+        else:
+            gather(x, order, at, rows, self.x_buffer)
+        return -1
+
+    cdef object out_of_range(self, Py_ssize_t at, const long long* order, Py_ssize_t rows):
+        # What fetch() found.
+        if order and not 0 <= order[at] < rows:
+            return ValueError(f"order[{at}] must be from 0 to {rows - 1}; received {order[at]}")
+        return ValueError(f"labels must be from 0 to {self.n_out - 1}: row "
+                          f"{order[at] if order else at} has another")
+
+    cdef void bind(self, const Source* x, const long long* order, Py_ssize_t at,
+                   Py_ssize_t rows) noexcept nogil:
+        # x_now: the rows where they lie when they can be read there, else gathered.
+        if (order == NULL and x.code == (9 if IS_DOUBLE else 8)
+                and x.col_step == sizeof(real) and x.row_step == x.cols * <Py_ssize_t>sizeof(real)):
+            self.x_now = <real*>(x.data + at * x.row_step)
+        else:
+            gather(x, order, at, rows, self.x_buffer)
+            self.x_now = self.x_buffer
+
+    def run(self, x, t=None, r=None, *, order=None, begin=0, end=None, batch_size=None,
+            iteration=0, learning_rates=None, losses=None, totals=None, seconds=float("inf")):
+        """Run batch after batch; return the number done.
+
+        Rows begin..end of `order` (row numbers; None: as they lie) are taken `batch_size` at a
+        time, the last batch shorter. Stops between batches once `seconds` have passed; at least
+        one is done. The GIL is released.
+
+        Parameters
+        ----------
+        x : ndarray, (n, ...)
+            Integers, float32 or float64, of any strides; rows of more than one dimension
+            must be C-contiguous.
+        t : ndarray
+            (n, n_targets), or integer labels (n,) or (n, 1).
+        r : ndarray, (n,), optional
+            Row weights.
+        order : ndarray of int64, optional
+        begin, end : int
+            Positions in `order`.
+        batch_size : int
+            At most, and by default, the executor's.
+        iteration : int
+            Updates done before.
+        learning_rates : ndarray of float64
+            One a batch, or one for all.
+        losses : ndarray of float64, optional
+            Gets each batch's loss.
+        totals : ndarray of float64, (n_metrics, 2), optional
+            Each metric's sum and count are added to it.
+        seconds : float
+
+        Returns
+        -------
+        int
+        """
+        cdef Source xs, ts, rs
+        cdef Py_ssize_t first = 0, last = 0, at, rows, done = 0, size, n_batches, n_rates = 0
+        cdef const long long* numbers
+        cdef const double* rates = NULL
+        cdef double* out = NULL
+        cdef double* sums = NULL
+        cdef double rate = 0, deadline
+        cdef long long count = iteration
+        cdef Py_ssize_t bad = -1
+        with self.lock:
+            xs = read_source(x, "x", self.n_in)
+            ts = self.targets(t, xs.rows)
+            rs = self.weights(r, xs.rows)
+            numbers = self.row_order(order, xs.rows, &first, &last, begin, end)
+            size = self.capacity if batch_size is None else batch_size
+            if not 1 <= size <= self.capacity:
+                raise ValueError(f"batch_size must be from 1 to {self.capacity}; "
+                                 f"received {batch_size}")
+            n_batches = (last - first + size - 1) // size
+            if count < 0:
+                raise ValueError(f"iteration must not be negative; received {iteration}")
+            if learning_rates is not None:
+                learning_rates = vector(learning_rates, "learning_rates")
+                n_rates = learning_rates.shape[0]
+                rates = <const double*>cnp.PyArray_DATA(learning_rates)
+            if self.optimizer >= 0 and n_rates != 1 and n_rates < n_batches:
+                raise ValueError(f"learning_rates must hold one number, or one for each of "
+                                 f"{n_batches} batches; received {n_rates}")
+            if losses is not None:
+                if vector(losses, "losses").shape[0] < n_batches or not losses.flags.writeable:
+                    raise ValueError(f"losses must be writable and hold {n_batches} numbers")
+                out = <double*>cnp.PyArray_DATA(losses)
+            own = totals
+            if own is None:
+                own = np.zeros((self.plan.n_metrics, 2))
+            if not isinstance(own, np.ndarray) or own.dtype != np.float64 \
+                    or own.shape != (self.plan.n_metrics, 2) or not own.flags.c_contiguous \
+                    or not own.flags.writeable:
+                raise ValueError(f"totals must be a writable float64 array of shape "
+                                 f"({self.plan.n_metrics}, 2)")
+            sums = <double*>cnp.PyArray_DATA(own)
+            deadline = clock() + <double>seconds
+            with nogil:
+                at = first
+                while at < last:
+                    rows = smaller(size, last - at)
+                    bad = self.fetch(&xs, &ts, &rs, numbers, at, rows, True)
+                    if bad >= 0:
+                        break
+                    if rates:
+                        rate = rates[done if n_rates > 1 else 0]
+                    self.execute_batch(rows, count + done, rate, sums)
+                    if out:
+                        out[done] = self.last_loss
+                    done += 1
+                    at += rows
+                    if clock() >= deadline:
+                        break
+                self.x_now = self.x_buffer
+            if bad >= 0:
+                raise self.out_of_range(bad, numbers, xs.rows)
+            return done
+
+    def predict(self, x, out):
+        """Write the output for every row of x into out, (n, n_out) of the plan's dtype."""
+        cdef Source xs
+        cdef Py_ssize_t at = 0, rows
+        cdef real* y
+        xs = read_source(x, "x", self.n_in)
+        if self.plan.output < 0:
+            raise ValueError("the plan has no output")
+        self.check_vector("out", out, (xs.rows, self.n_out))
+        y = <real*>cnp.PyArray_DATA(out)
+        with self.lock:
+            if self.plan.buffers[self.plan.output].arena == "x":
+                with nogil:
+                    gather(&xs, NULL, 0, xs.rows, y)
+                return
+            with nogil:
+                while at < xs.rows:
+                    rows = smaller(self.capacity, xs.rows - at)
+                    self.bind(&xs, NULL, at, rows)
+                    self.y_now = y + at * self.n_out
+                    self.execute_batch(rows, 0, 0, NULL)
+                    at += rows
+                self.y_now = NULL
+                self.x_now = self.x_buffer
+
+    def load(self, x, t=None, r=None, order=None, begin=0, rows=None):
+        """Gather one batch, for execute() and read()."""
+        cdef Source xs, ts, rs
+        cdef Py_ssize_t first = 0, last = 0, bad
+        cdef const long long* numbers
+        with self.lock:
+            xs = read_source(x, "x", self.n_in)
+            ts = self.targets(t, xs.rows)
+            rs = self.weights(r, xs.rows)
+            numbers = self.row_order(order, xs.rows, &first, &last, begin,
+                                     None if rows is None else begin + rows)
+            if not 1 <= last - first <= self.capacity:
+                raise ValueError(f"a batch must have from 1 to {self.capacity} rows; "
+                                 f"received {last - first}")
+            bad = self.fetch(&xs, &ts, &rs, numbers, first, last - first, False)
+            if bad >= 0:
+                raise self.out_of_range(bad, numbers, xs.rows)
+            self.rows = last - first
+            self.last_loss = 0
+
+    def execute(self, Py_ssize_t index, iteration=0, learning_rate=0.0, totals=None):
+        """Run one step of the plan on the batch that load() gathered."""
+        cdef double* sums = NULL
+        own = np.zeros((self.plan.n_metrics, 2)) if totals is None else totals
+        if not isinstance(own, np.ndarray) or own.dtype != np.float64 \
+                or own.shape != (self.plan.n_metrics, 2) or not own.flags.c_contiguous:
+            raise ValueError(f"totals must be a float64 array of shape ({self.plan.n_metrics}, 2)")
+        if not 0 <= index < self.length:
+            raise ValueError(f"the plan has steps 0 to {self.length - 1}; received {index}")
+        if self.rows < 1:
+            raise ValueError("no batch is loaded: call load first")
+        sums = <double*>cnp.PyArray_DATA(own)
+        with self.lock:
+            if self.optimizer >= 0:
+                begin_update(&self.update, self.optimizer, &self.hyper, learning_rate, iteration)
+            self.execute_step(&self.program[index], self.rows, iteration, sums)
+
+    def read(self, Py_ssize_t buffer):
+        """Return a copy of a buffer as the last batch left it, (rows, columns)."""
+        if not 0 <= buffer < len(self.plan.buffers):
+            raise ValueError(f"the plan has buffers 0 to {len(self.plan.buffers) - 1}; "
+                             f"received {buffer}")
+        b = self.plan.buffers[buffer]
+        rows = b.rows or self.rows
+        source = {"parameters": self.parameters_, "gradients": self.gradients, "work": self.work,
+                  "x": self.x_, "t": self.t_, "labels": self.labels_, "r": self.r_}[b.arena]
+        at = b.offset * (self.capacity if b.arena == "work" else 1)
+        return source[at:at + rows * b.cols].reshape(rows, b.cols).copy()
+
+
+cdef vector(array, str name):
+    # A contiguous float64 vector, or an error.
+    if not isinstance(array, np.ndarray) or array.dtype != np.float64 or array.ndim != 1 \
+            or not array.flags.c_contiguous:
+        raise ValueError(f"{name} must be a contiguous float64 array of 1 dimension")
+    return array
+
+
+cdef void rescale(const_restricted x, restricted y, Py_ssize_t n, real scale,
+                  real offset) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(n):
+        y[i] = x[i] * scale + offset
+
+
+cdef double sum_of_squares(const_restricted x, Py_ssize_t n) noexcept nogil:
+    cdef double s[8]
+    cdef double total = 0, v
+    cdef Py_ssize_t i = 0, l, whole = n - n % 8
+    for l in range(8):
+        s[l] = 0
+    while i < whole:
+        for l in range(8):
+            v = x[i + l]
+            s[l] += v * v
+        i += 8
+    for l in range(8):
+        total += s[l]
+    for i in range(whole, n):
+        v = x[i]
+        total += v * v
+    return total
+
+
+cdef double sum_of_magnitudes(const_restricted x, Py_ssize_t n) noexcept nogil:
+    cdef double s[8]
+    cdef double total = 0
+    cdef Py_ssize_t i = 0, l, whole = n - n % 8
+    for l in range(8):
+        s[l] = 0
+    while i < whole:
+        for l in range(8):
+            s[l] += abs_(x[i + l])
+        i += 8
+    for l in range(8):
+        total += s[l]
+    for i in range(whole, n):
+        total += abs_(x[i])
+    return total
+
+
+cdef double penalty(const real* w, Py_ssize_t n, double l1, double l2) noexcept nogil:
+    # l1 sum|w| + l2 sum w^2
+    cdef double value = 0
+    if l1 != 0:
+        value += l1 * sum_of_magnitudes(w, n)
+    if l2 != 0:
+        value += l2 * sum_of_squares(w, n)
+    return value
+
+
+cdef void clip_value(restricted g, Py_ssize_t n, real limit) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(n):
+        g[i] = limit if g[i] > limit else (-limit if g[i] < -limit else g[i])
+
+
+cdef void clip_to_norm(restricted g, Py_ssize_t n, double norm, double limit) noexcept nogil:
+    # g limit / norm where the norm is larger; a NaN norm makes the gradient NaN.
+    cdef Py_ssize_t i
+    cdef real factor
+    if norm <= limit:
+        return
+    factor = <real>(limit / norm)
+    for i in range(n):
+        g[i] = g[i] * factor

@@ -1,0 +1,63 @@
+# Counter-based randomness: what is drawn depends on (seed, counter, element) alone, so it is
+# the same for any batch order, number of threads and executor.
+
+cdef inline uint64_t mix64(uint64_t v) noexcept nogil:
+    # The finaliser of SplitMix64 (Steele, Lea and Flood 2014, variant 13 of Stafford).
+    v ^= v >> 30
+    v *= <uint64_t>0xBF58476D1CE4E5B9
+    v ^= v >> 27
+    v *= <uint64_t>0x94D049BB133111EB
+    v ^= v >> 31
+    return v
+
+
+cdef inline uint64_t random_key(uint64_t seed, long long counter) noexcept nogil:
+    return mix64(seed + <uint64_t>(counter + 1) * <uint64_t>0x9E3779B97F4A7C15)
+
+
+cdef inline uint32_t mix32(uint32_t h) noexcept nogil:
+    # Wellons' "lowbias32": 32-bit products, which every instruction set has as vectors.
+    h ^= h >> 16
+    h *= <uint32_t>0x7FEB352D
+    h ^= h >> 15
+    h *= <uint32_t>0x846CA68B
+    h ^= h >> 16
+    return h
+
+
+cdef void drop(const_restricted x, restricted y, Py_ssize_t n, double rate, uint64_t seed,
+               long long iteration) noexcept nogil:
+    # y = x / (1 - rate) where an element is kept, else 0. The same call turns dy into dx.
+    cdef uint64_t key = random_key(seed, iteration)
+    cdef uint32_t k0 = <uint32_t>key, k1 = <uint32_t>(key >> 32)
+    cdef uint32_t limit = <uint32_t>(rate * 4294967296.0)
+    cdef real scale = <real>(1 / (1 - rate))
+    cdef Py_ssize_t i
+    for i in range(n):
+        y[i] = x[i] * scale if mix32(mix32(<uint32_t>i + k0) + k1) >= limit else 0
+
+
+cdef inline uint64_t below(uint64_t n, uint64_t* state) noexcept nogil:
+    # A number in 0..n-1 without bias: draws under 2^64 mod n are thrown away.
+    cdef uint64_t v, least = (0 - n) % n
+    while True:
+        state[0] += <uint64_t>0x9E3779B97F4A7C15
+        v = mix64(state[0])
+        if v >= least:
+            return v % n
+
+
+cdef void permute(long long* order, Py_ssize_t n, uint64_t seed, long long epoch) noexcept nogil:
+    # Fisher and Yates' shuffle of 0..n-1 (Durstenfeld 1964).
+    cdef uint64_t state = random_key(seed, epoch)
+    cdef Py_ssize_t i, j
+    cdef long long kept
+    for i in range(n):
+        order[i] = i
+    i = n - 1
+    while i > 0:
+        j = <Py_ssize_t>below(<uint64_t>(i + 1), &state)
+        kept = order[i]
+        order[i] = order[j]
+        order[j] = kept
+        i -= 1
