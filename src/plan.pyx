@@ -243,9 +243,10 @@ def verify_target(plan, step, where, fail, bint labels):
 
 
 cdef cnp.ndarray aligned(Py_ssize_t n, str dtype):
-    # n zeros that begin at a multiple of 64 bytes.
+    # n zeros that begin at a multiple of 64 bytes. (C's % of a negative number is negative.)
     cdef cnp.ndarray raw = np.zeros(n * np.dtype(dtype).itemsize + 64, dtype=np.uint8)
-    at = -<Py_ssize_t>cnp.PyArray_DATA(raw) % 64
+    cdef Py_ssize_t past = <Py_ssize_t>(<size_t>cnp.PyArray_DATA(raw) % 64)
+    cdef Py_ssize_t at = 64 - past if past else 0
     return raw[at:at + n * np.dtype(dtype).itemsize].view(dtype)
 
 
