@@ -1,0 +1,59 @@
+"""Dense neural networks on a CPU, in Keras's words.
+
+>>> import nncore
+>>> model = nncore.Sequential([
+...     nncore.Input((64,)),
+...     nncore.layers.Dense(64, activation="relu"),
+...     nncore.layers.Dense(10, activation="softmax"),
+... ])
+>>> model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+"""
+
+from __future__ import annotations
+
+__version__ = "0.1.0"
+
+from nncore import (
+    activations,
+    callbacks,
+    config,
+    datasets,
+    initializers,
+    kernels,
+    layers,
+    losses,
+    metrics,
+    optimizers,
+    random,
+    regularizers,
+    utils,
+)
+from nncore.layers import Input
+from nncore.models import Sequential
+from nncore.random import set_random_seed
+from nncore.runtime import get_num_threads, set_num_threads, show_config
+from nncore.saving import load_model
+
+__all__ = [
+    "Input",
+    "Sequential",
+    "__version__",
+    "activations",
+    "callbacks",
+    "config",
+    "datasets",
+    "get_num_threads",
+    "initializers",
+    "kernels",
+    "layers",
+    "load_model",
+    "losses",
+    "metrics",
+    "optimizers",
+    "random",
+    "regularizers",
+    "set_num_threads",
+    "set_random_seed",
+    "show_config",
+    "utils",
+]

@@ -1,0 +1,404 @@
+"""Every kernel against the plain NumPy statement of its formula, on every instruction set."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from nncore import kernels, runtime
+from nncore.reference import activations as ref_activations
+from nncore.reference import losses as ref_losses
+from nncore.reference import optimizers as ref_optimizers
+
+ISAS = runtime.available_isas()
+DTYPES = ("float32", "float64")
+EPS = {"float32": 2.0**-23, "float64": 2.0**-52}
+SIZES = (1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 64, 97)
+
+
+@pytest.fixture(params=ISAS, autouse=True)
+def isa(request, monkeypatch):
+    """Run every test of this file on each instruction set of the machine."""
+    monkeypatch.setattr(runtime, "_isa", request.param)
+    monkeypatch.setattr(runtime, "_cores", {})
+    return request.param
+
+
+@pytest.fixture(params=DTYPES)
+def dtype(request):
+    return request.param
+
+
+def close(actual, expected, dtype, relative=16, absolute=16, scale=1.0):
+    """Agree within `relative` and `absolute` units in the last place."""
+    eps = EPS[dtype]
+    expected = np.asarray(expected, dtype=np.float64)
+    np.testing.assert_allclose(
+        np.asarray(actual, dtype=np.float64), expected, rtol=relative * eps,
+        atol=absolute * eps * scale,
+    )  # fmt: skip
+
+
+def points(dtype):
+    z = np.concatenate([
+        np.linspace(-12, 12, 1001), [-3, 0, 3, 6, 1e-3, -1e-3, 1e-30, -1e-30],
+        [-30, 30, -88, 88, -1e3, 1e3, -1e4, 1e4, -1e30, 1e30, -3.4e38, 3.4e38],
+    ])  # fmt: skip
+    return z.astype(dtype)
+
+
+def test_every_instruction_set_is_tested():
+    """A skipped one must be loud: the CPU's levels and the build's modules agree."""
+    from nncore import _runtime
+
+    assert set(ISAS) == set(_runtime.cpu_levels() or ("generic",)), (
+        f"this CPU has {_runtime.cpu_levels()}, the build {ISAS}: an instruction set is untested"
+    )
+
+
+@pytest.mark.parametrize("name", kernels.activations())
+def test_activation_agrees_with_its_reference(name, dtype):
+    z = points(dtype)
+    alpha = {"leaky_relu": 0.2, "elu": 1.0}.get(name)
+    f = getattr(ref_activations, name)
+    with np.errstate(all="ignore"):
+        expected = f(z.astype(np.float64), *(() if alpha is None else (alpha,)))
+    y = kernels.activate(name, z)
+    assert y.dtype == np.dtype(dtype)
+    assert y.shape == z.shape
+    assert np.isfinite(y).all(), f"{name}: not finite at {z[~np.isfinite(y)]}"
+    if name == "exponential":  # e^z's relative error grows with |z|; it saturates at the largest
+        expected = np.minimum(expected, np.finfo(dtype).max)
+        near = np.abs(z) < 60
+        close(y[near], expected[near], dtype, relative=64, absolute=2)
+        return
+    if name == "selu":
+        expected = np.minimum(expected, np.finfo(dtype).max)
+        np.testing.assert_allclose(y, expected, rtol=0.02, atol=0)
+        z, y, expected = z[np.abs(z) < 1e38], y[np.abs(z) < 1e38], expected[np.abs(z) < 1e38]
+    close(y, expected, dtype, relative=24, absolute=2)
+
+
+@pytest.mark.parametrize("name", [n for n in kernels.activations() if n != "softmax"])
+def test_derivative_agrees_with_its_reference(name, dtype):
+    z = points(dtype)
+    alpha = {"leaky_relu": 0.2, "elu": 1.0}.get(name)
+    rest = () if alpha is None else (alpha,)
+    reads = kernels.derivative_reads(name)
+    zy = z if reads == "z" else kernels.activate(name, z)
+    derivative = getattr(ref_activations, f"{name}_derivative")
+    with np.errstate(all="ignore"):
+        expected = derivative(zy.astype(np.float64), *rest) * np.ones_like(zy, np.float64)
+    d = kernels.activate_derivative(name, z)
+    assert np.isfinite(d).all(), f"{name}: not finite at {z[~np.isfinite(d)]}"
+    big = np.abs(expected) > 1e30
+    close(d[~big], expected[~big], dtype, relative=64, absolute=8)
+
+
+@pytest.mark.parametrize("name", kernels.activations())
+def test_a_nan_stays_a_nan(name, dtype):
+    z = np.full((3, 37), np.nan, dtype)
+    assert np.isnan(kernels.activate(name, z)).all()
+
+
+@pytest.mark.parametrize("n", SIZES)
+def test_softmax_rows(n, dtype):
+    rng = np.random.default_rng(n)
+    z = rng.normal(scale=5, size=(5, n)).astype(dtype)
+    z[0] *= 1000
+    y = kernels.activate("softmax", z)
+    close(y, ref_activations.softmax(z.astype(np.float64)), dtype, relative=256, absolute=4)
+    dy = rng.normal(size=z.shape).astype(dtype)
+    expected = ref_activations.softmax_backward(dy.astype(np.float64), y.astype(np.float64))
+    close(kernels.activate_backward("softmax", dy, y), expected, dtype, absolute=32)
+
+
+def targets(name, rng, rows, cols, dtype):
+    if "sparse" in name:
+        return rng.integers(0, cols, rows)
+    if "categorical" in name:
+        return np.eye(cols, dtype=dtype)[rng.integers(0, cols, rows)]
+    if "binary" in name:
+        return rng.integers(0, 2, (rows, cols)).astype(dtype)
+    if name == "poisson":
+        return rng.poisson(2.0, (rows, cols)).astype(dtype)
+    return rng.normal(size=(rows, cols)).astype(dtype)
+
+
+def outputs(name, rng, rows, cols, dtype):
+    y = rng.normal(size=(rows, cols))
+    if name.startswith(("binary", "categorical", "sparse", "poisson")):
+        y = 0.05 + 0.9 / (1 + np.exp(-y))
+    return y.astype(dtype)
+
+
+@pytest.mark.parametrize("reduction", ["sum_over_batch_size", "sum", "mean_with_sample_weight"])
+@pytest.mark.parametrize("name", kernels.losses())
+def test_loss_and_gradient_by_finite_differences(name, reduction):
+    rng = np.random.default_rng(1)
+    alpha = {"huber": 0.7, "binary_crossentropy": 0.1, "softmax_categorical_crossentropy": 0.2}
+    a = alpha.get(name)
+    for rows, cols in ((1, 1), (3, 2), (4, 19), (2, 33)):
+        y, t = outputs(name, rng, rows, cols, "float64"), targets(name, rng, rows, cols, "float64")
+        r = rng.uniform(0.5, 2, rows)
+        value, dy = kernels.loss(name, y, t, r, alpha=a, reduction=reduction)
+        each = kernels.loss_rows(name, y, t, alpha=a)
+        scale = {"sum_over_batch_size": 1 / rows, "sum": 1.0}.get(reduction, 1 / r.sum())
+        total = scale * (each * r).sum()
+        assert value == pytest.approx(
+            math.sqrt(total) if name == "root_mean_squared_error" else total
+        )
+        h = 1e-6
+        for i in range(rows):
+            for j in range(cols):
+                up, down = y.copy(), y.copy()
+                up[i, j] += h
+                down[i, j] -= h
+                slope = (
+                    kernels.loss(name, up, t, r, alpha=a, reduction=reduction)[0]
+                    - kernels.loss(name, down, t, r, alpha=a, reduction=reduction)[0]
+                ) / (2 * h)
+                assert dy[i, j] == pytest.approx(slope, rel=2e-5, abs=2e-8)
+
+
+@pytest.mark.parametrize("name", kernels.losses())
+def test_loss_agrees_with_its_reference(name, dtype):
+    rng = np.random.default_rng(2)
+    for cols in SIZES:
+        y, t = outputs(name, rng, 4, cols, dtype), targets(name, rng, 4, cols, dtype)
+        each = kernels.loss_rows(name, y, t, alpha=1.0 if name == "huber" else 0.0)
+        expected = reference_loss_rows(name, y.astype(np.float64), t)
+        close(each, expected, dtype, relative=64, absolute=64)
+
+
+def reference_loss_rows(name, y, t):
+    if name == "root_mean_squared_error":
+        name = "mean_squared_error"
+    f = getattr(ref_losses, name)
+    t = t.astype(np.float64) if t.dtype.kind == "f" else t
+    try:
+        return f(y, t, 1.0 if name == "huber" else 0.0)
+    except TypeError:
+        return f(y, t)
+
+
+def test_stable_for_extreme_raw_outputs(dtype):
+    big = 1e4
+    z = np.array([[big, -big, 0.0]], dtype)
+    value, dz = kernels.loss("softmax_sparse_categorical_crossentropy", z, [1])
+    assert value == pytest.approx(2 * big)
+    np.testing.assert_allclose(dz, [[1, -1, 0]])
+    value, dz = kernels.loss("sigmoid_binary_crossentropy", z, np.array([[0, 1, 1]], dtype))
+    assert value == pytest.approx((2 * big + math.log(2)) / 3)
+    np.testing.assert_allclose(dz, np.array([[1, -1, -0.5]]) / 3)
+
+
+HYPER = {
+    "sgd": {},
+    "momentum": {"momentum": 0.9},
+    "nesterov": {"momentum": 0.9},
+    "adagrad": {"epsilon": 1e-7},
+    "rmsprop": {"rho": 0.9, "epsilon": 1e-7},
+    "rmsprop_full": {"rho": 0.9, "epsilon": 1e-7, "momentum": 0.5, "centered": 1.0},
+    "adam": {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7},
+    "amsgrad": {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7},
+}
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.01])
+@pytest.mark.parametrize("name", kernels.optimizers())
+def test_update_agrees_with_its_reference(name, dtype, decay):
+    rng = np.random.default_rng(3)
+    hyper = {**HYPER[name], **({"weight_decay": decay} if decay else {})}
+    for n in SIZES:
+        w = rng.normal(size=n).astype(dtype)
+        slots = np.full((kernels.optimizers()[name], n), 0.1 if name == "adagrad" else 0.0, dtype)
+        w_ref, slots_ref = w.astype(np.float64), slots.astype(np.float64)
+        for k in range(5):
+            g = rng.normal(size=n).astype(dtype)
+            kernels.update(name, w, g, slots, learning_rate=0.01, iteration=k, **hyper)
+            getattr(ref_optimizers, name)(
+                w_ref, g.astype(np.float64), slots_ref, learning_rate=0.01, iteration=k, **hyper
+            )
+        close(w, w_ref, dtype, relative=64, absolute=64)
+        close(slots, slots_ref, dtype, relative=64, absolute=64)
+
+
+SHAPES = [
+    (1, 1, 1), (1, 64, 10), (2, 2, 2), (3, 5, 7), (12, 32, 32), (13, 33, 17), (32, 64, 64),
+    (31, 300, 33), (128, 784, 128), (50, 520, 300), (300, 1000, 5), (3, 3, 700), (257, 129, 255),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("n_threads", [1, 2, 3])
+@pytest.mark.parametrize(("rows", "n_in", "n_out"), SHAPES)
+def test_matmuls(rows, n_in, n_out, n_threads, dtype):
+    rng = np.random.default_rng(rows + n_in + n_out)
+    x, w = rng.normal(size=(rows, n_in)).astype(dtype), rng.normal(size=(n_in, n_out)).astype(dtype)
+    b, dz = rng.normal(size=n_out).astype(dtype), rng.normal(size=(rows, n_out)).astype(dtype)
+    x64, w64, dz64 = x.astype(np.float64), w.astype(np.float64), dz.astype(np.float64)
+    y = kernels.dense(x, w, b, "relu", n_threads=n_threads)
+    close(y, np.maximum(x64 @ w64 + b, 0), dtype, absolute=16, scale=math.sqrt(n_in) + n_in / 16)
+    dx = kernels.dense_backward_data(dz, w, "softsign", x, n_threads=n_threads)
+    expected = (dz64 @ w64.T) / (1 + np.abs(x64)) ** 2
+    close(dx, expected, dtype, absolute=16, scale=math.sqrt(n_out) + n_out / 16)
+    dw, db = kernels.dense_backward_weights(x, dz, n_threads=n_threads)
+    close(dw, x64.T @ dz64, dtype, absolute=16, scale=math.sqrt(rows) + rows / 16)
+    close(db, dz64.sum(0), dtype, absolute=16, scale=math.sqrt(rows) + rows / 16)
+
+
+def test_threads_do_not_change_a_bit(dtype):
+    rng = np.random.default_rng(5)
+    x, w = rng.normal(size=(300, 600)).astype(dtype), rng.normal(size=(600, 500)).astype(dtype)
+    dz = rng.normal(size=(300, 500)).astype(dtype)
+    one = (
+        kernels.dense(x, w, None, "tanh"), kernels.dense_backward_data(dz, w),
+        *kernels.dense_backward_weights(x, dz),
+    )  # fmt: skip
+    for n in (2, 3, 5, 16):
+        many = (
+            kernels.dense(x, w, None, "tanh", n_threads=n),
+            kernels.dense_backward_data(dz, w, n_threads=n),
+            *kernels.dense_backward_weights(x, dz, n_threads=n),
+        )
+        for a, c in zip(one, many, strict=True):
+            np.testing.assert_array_equal(a, c)
+
+
+def test_nothing_is_written_outside(dtype):
+    """Outputs lie between guards, which must stay as they were."""
+    rng = np.random.default_rng(6)
+    core = runtime.core(dtype)
+    for rows, n_in, n_out in SHAPES[:10]:
+        guard = 64
+        whole = np.full(rows * n_out + 2 * guard, 7.0, dtype)
+        y = whole[guard : guard + rows * n_out].reshape(rows, n_out)
+        x = rng.normal(size=(rows, n_in)).astype(dtype)
+        w = rng.normal(size=(n_in, n_out)).astype(dtype)
+        core.dense_into(x, w, None, np.empty((0, 0), dtype), y, "sigmoid", 0.0, 2)
+        assert (whole[:guard] == 7).all()
+        assert (whole[-guard:] == 7).all()
+        core.activate_into("relu", np.ascontiguousarray(x @ w), y, 0.0)
+        assert (whole[:guard] == 7).all()
+        assert (whole[-guard:] == 7).all()
+
+
+def test_unaligned_and_strided_inputs(dtype):
+    rng = np.random.default_rng(7)
+    raw = rng.normal(size=1 + 40 * 30).astype(dtype)[1:].reshape(40, 30)
+    x, w = raw[::2, ::3], rng.normal(size=(20, 10)).astype(dtype).T[:, :7]
+    close(kernels.dense(x, w), x.astype(np.float64) @ w, dtype, absolute=64)
+
+
+def test_metrics():
+    y = np.array([[0.1, 0.7, 0.2], [0.5, 0.3, 0.2], [0.2, 0.2, 0.6]])
+    hot = np.eye(3)[[1, 1, 2]]
+    assert kernels.metric("categorical_accuracy", y, hot) == (2, 3)
+    assert kernels.metric("sparse_categorical_accuracy", y, [1, 1, 2]) == (2, 3)
+    assert kernels.metric("sparse_categorical_accuracy", y, [1, 1, 2], r=[1, 5, 2]) == (3, 8)
+    assert kernels.metric("sparse_top_k_categorical_accuracy", y, [1, 1, 0], alpha=2) == (3, 3)
+    assert kernels.metric("top_k_categorical_accuracy", y, hot, alpha=1) == (2, 3)
+    total, count = kernels.metric("binary_accuracy", y, (y > 0.5).astype(float))
+    assert (total, count) == (pytest.approx(3), 3)
+    assert kernels.metric("mean_squared_error", y, y + 0.5)[0] == pytest.approx(0.75)
+    assert kernels.metric("mean_absolute_error", y, y + 0.5)[0] == pytest.approx(1.5)
+
+
+def test_permutation_is_one_and_depends_on_seed_and_epoch():
+    order = kernels.permutation(1000, 1, 2)
+    assert (np.sort(order) == np.arange(1000)).all()
+    assert (order == kernels.permutation(1000, 1, 2)).all()
+    assert (order != kernels.permutation(1000, 1, 3)).any()
+    assert (order != kernels.permutation(1000, 2, 2)).any()
+    # Fixed for every release: a seed's order is a promise.
+    assert kernels.permutation(8, 42, 0).tolist() == [3, 6, 0, 7, 1, 2, 5, 4]
+
+
+
+def test_dropout_keeps_the_mean_and_repeats(dtype):
+    x = np.ones((200, 100), dtype)
+    y = kernels.dropout(x, 0.3, seed=9, iteration=4)
+    assert (y == kernels.dropout(x, 0.3, seed=9, iteration=4)).all()
+    assert (y != kernels.dropout(x, 0.3, seed=9, iteration=5)).any()
+    assert 0.68 < (y > 0).mean() < 0.72
+    np.testing.assert_allclose(y[y > 0], 1 / 0.7, rtol=1e-6)
+    # Neighbouring elements are independent: pairs are kept as often as chance has it.
+    pairs = (y[:, :-1] > 0) & (y[:, 1:] > 0)
+    assert 0.47 < pairs.mean() < 0.51
+
+
+ERRORS = [
+    (lambda: kernels.activate("rellu", [1.0]), ValueError, 'unknown activation "rellu": did you mean'),
+    (lambda: kernels.activate("relu", ["a"]), TypeError, "real numbers"),
+    (lambda: kernels.activate("elu", [1.0], alpha=-1), ValueError, "alpha must not be negative"),
+    (lambda: kernels.activate("elu", [1.0], alpha=math.nan), ValueError, "alpha must be finite"),
+    (lambda: kernels.dense([1.0], [[1.0]]), ValueError, "x must have 2 dimensions"),
+    (lambda: kernels.dense([[1.0]], [[1.0], [2.0]]), ValueError, "w must have 1 rows"),
+    (lambda: kernels.dense([[1.0]], [[1.0]], [1.0, 2.0]), ValueError, "b must have 1 numbers"),
+    (lambda: kernels.dense([[1.0]], [[1.0]], n_threads=0), ValueError, "n_threads"),
+    (lambda: kernels.dense_backward_data([[1.0]], [[1.0]], "relu"), ValueError, "reads y"),
+    (lambda: kernels.dense_backward_weights([[1.0]], [[1.0], [1.0]]), ValueError, "1 rows, as x"),
+    (lambda: kernels.loss("mse", [[1.0]], [[1.0]]), ValueError, "unknown loss"),
+    (lambda: kernels.loss("huber", [[1.0]], [[1.0, 2.0]]), ValueError, "y's shape"),
+    (
+        lambda: kernels.loss("sparse_categorical_crossentropy", [[0.5, 0.5]], [2]),
+        ValueError, "labels must be from 0 to 1; received 2 in row 0",
+    ),
+    (
+        lambda: kernels.loss("sparse_categorical_crossentropy", [[0.5, 0.5]], [0.5]),
+        ValueError, "labels must be integers",
+    ),
+    (
+        lambda: kernels.metric("sparse_categorical_accuracy", [[0.5, 0.5]], [-1]),
+        ValueError, "labels must be from 0 to 1",
+    ),
+    (lambda: kernels.loss("huber", np.empty((0, 3)), np.empty((0, 3))), ValueError, "empty"),
+    (lambda: kernels.loss("huber", [[1.0]], [[1.0]], [1, 2]), ValueError, "r must hold 1"),
+    (lambda: kernels.loss("huber", [[1.0]], [[1.0]], reduction="x"), ValueError, "reduction"),
+    (
+        lambda: kernels.update("adam", np.zeros(3), np.zeros(3), learning_rate=1.0),
+        ValueError, "adam needs slots of shape (2, 3)",
+    ),
+    (
+        lambda: kernels.update("sgd", np.zeros(3), np.zeros(4), learning_rate=1.0),
+        ValueError, "g must have w's shape",
+    ),
+    (
+        lambda: kernels.update("sgd", np.zeros(3), np.zeros(3), learning_rate=math.nan),
+        ValueError, "learning_rate must be finite",
+    ),
+    (
+        lambda: kernels.update("sgd", np.zeros(3), np.zeros(3), learning_rate=1.0, beta=1.0),
+        ValueError, "unknown hyper-parameter 'beta'",
+    ),
+    (
+        lambda: kernels.update("sgd", np.zeros(6)[::2], np.zeros(3), learning_rate=1.0),
+        ValueError, "C-contiguous",
+    ),
+    (lambda: kernels.dropout([1.0], 1.0), ValueError, "rate must be in [0, 1)"),
+    (lambda: kernels.permutation(-1), ValueError, "must not be negative"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("call", "error", "text"), ERRORS)
+def test_errors_say_what_is_wrong(call, error, text):
+    with pytest.raises(error) as caught:
+        call()
+    assert text in str(caught.value)
+
+
+def test_empty_arrays_are_no_problem(dtype):
+    assert kernels.activate("relu", np.empty((0, 3), dtype)).shape == (0, 3)
+    assert kernels.activate("softmax", np.empty((3, 0), dtype)).shape == (3, 0)
+    assert kernels.dense(np.empty((0, 3), dtype), np.ones((3, 2), dtype)).shape == (0, 2)
+    dw, db = kernels.dense_backward_weights(np.empty((0, 3), dtype), np.empty((0, 2), dtype))
+    assert (dw == 0).all()
+    assert (db == 0).all()
+
+
+def test_outputs_must_not_overlap_inputs(dtype):
+    core = runtime.core(dtype)
+    a = np.zeros((2, 2), dtype)
+    with pytest.raises(ValueError, match="overlap"):
+        core.activate_into("relu", a, a, 0.0)

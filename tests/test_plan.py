@@ -1,0 +1,457 @@
+"""The plan: its verifier, and two executors that must agree after every step."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from nncore import activations, layers, losses, metrics, models, optimizers, runtime
+from nncore.compiler import compile_plan, make_executor
+from nncore.plan import Plan, Step
+from nncore.reference.plan import first_difference
+
+TOLERANCE = {"float32": (2e-4, 2e-5), "float64": (1e-10, 1e-11)}
+
+
+def build(stack, dtype="float32", seed=0):
+    """A built model of the layers, with weights that no two draw alike."""
+    model = models.Sequential(stack)
+    rng = np.random.default_rng(seed)
+    model.set_weights([rng.normal(scale=0.5, size=w.shape) for w in model.get_weights()])
+    return model
+
+
+def net(hidden="relu", last="linear", dtype="float32", n_in=5, n_hidden=7, n_out=4, **options):
+    return build(
+        [
+            layers.Input((n_in,)),
+            layers.Dense(n_hidden, hidden, dtype=dtype, **options),
+            layers.Dense(n_hidden + 1, hidden, dtype=dtype),
+            layers.Dense(n_out, last, dtype=dtype),
+        ]
+    )
+
+
+def data(loss, rows=11, n_in=5, n_out=4, seed=1):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(rows, n_in))
+    if loss.labels:
+        return x, rng.integers(0, n_out, rows)
+    if "crossentropy" in loss.kernel:
+        return x, np.eye(n_out)[rng.integers(0, n_out, rows)]
+    return x, rng.uniform(0.1, 0.9, (rows, n_out))
+
+
+def pair(model, loss, optimizer, *, fused=True, weights=False, found=(), batch_size=16):
+    """A compiled and a reference executor, each with its own copy of the parameters."""
+    plan = compile_plan(
+        model.layers, "train", loss=loss, metrics=found, optimizer=optimizer, fused=fused,
+        weights=weights,
+    )  # fmt: skip
+    made = []
+    for engine in ("compiled", "reference"):
+        parameters = model.parameters.copy()
+        slots = optimizer.initial_slots(plan.n_parameters, plan.dtype)
+        made.append(make_executor(plan, parameters, slots, batch_size=batch_size, engine=engine))
+    return made
+
+
+def assert_executors_agree(model, loss, optimizer, dtype, **options):
+    one, two = pair(model, loss, optimizer, **options)
+    x, t = data(loss)
+    r = np.linspace(0.5, 2, len(x)) if options.get("weights") else None
+    rtol, atol = TOLERANCE[dtype]
+    for iteration in range(3):
+        difference = first_difference(
+            one, two, x, t, r, iteration=iteration, learning_rate=0.01, rtol=rtol, atol=atol
+        )
+        assert difference is None, f"iteration {iteration}: {difference}\n{one.plan}"
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", tuple(runtime.core("float32").ACTIVATIONS))
+def test_executors_agree_for_every_activation(name, dtype):
+    for last in (name, "linear"):
+        model = net(name, last, dtype)
+        model.parameters[:] *= 0.2 if name == "exponential" else 1.0
+        loss, optimizer = losses.MeanSquaredError(), optimizers.SGD(0.01)
+        assert_executors_agree(model, loss, optimizer, dtype)
+
+
+LOSSES = [
+    ("linear", losses.MeanSquaredError()),
+    ("linear", losses.RootMeanSquaredError()),
+    ("linear", losses.MeanAbsoluteError()),
+    ("linear", losses.Huber(0.3)),
+    ("linear", losses.LogCosh()),
+    ("softplus", losses.Poisson()),
+    ("sigmoid", losses.BinaryCrossentropy()),
+    ("linear", losses.BinaryCrossentropy(from_logits=True, label_smoothing=0.1)),
+    ("hard_sigmoid", losses.BinaryCrossentropy(label_smoothing=0.1)),
+    ("softmax", losses.CategoricalCrossentropy(label_smoothing=0.1)),
+    ("linear", losses.CategoricalCrossentropy(from_logits=True)),
+    ("sigmoid", losses.CategoricalCrossentropy()),
+    ("softmax", losses.SparseCategoricalCrossentropy()),
+    ("linear", losses.SparseCategoricalCrossentropy(from_logits=True)),
+    ("sigmoid", losses.SparseCategoricalCrossentropy()),
+    ("softmax", losses.MeanSquaredError()),
+    ("linear", losses.MeanSquaredError(reduction="sum")),
+    ("linear", losses.MeanSquaredError(reduction="mean_with_sample_weight")),
+]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("last", "loss"), LOSSES, ids=lambda v: getattr(v, "name", v))
+def test_executors_agree_for_every_loss(last, loss, dtype):
+    for weights in (False, True):
+        model = net("tanh", last, dtype)
+        assert_executors_agree(model, loss, optimizers.SGD(0.01), dtype, weights=weights)
+
+
+OPTIMIZERS = [
+    optimizers.SGD(0.01),
+    optimizers.SGD(0.01, momentum=0.9),
+    optimizers.SGD(0.01, momentum=0.9, nesterov=True, weight_decay=0.01),
+    optimizers.Adagrad(),
+    optimizers.RMSprop(),
+    optimizers.RMSprop(momentum=0.9),
+    optimizers.RMSprop(centered=True),
+    optimizers.Adam(),
+    optimizers.Adam(amsgrad=True),
+    optimizers.AdamW(),
+    optimizers.Adam(clipnorm=0.01),
+    optimizers.Adam(clipvalue=0.001),
+    optimizers.SGD(0.01, global_clipnorm=0.01),
+]
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda o: f"{o.kernel}")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_executors_agree_for_every_optimizer(optimizer, dtype):
+    model = net("tanh", "linear", dtype)
+    for fused in (True, False):
+        assert_executors_agree(model, losses.MeanSquaredError(), optimizer, dtype, fused=fused)
+
+
+def everything(dtype):
+    """A net with every kind of layer and penalty."""
+    return build(
+        [
+            layers.Input((5,)),
+            layers.Rescaling(0.5, 0.1, dtype=dtype),
+            layers.Flatten(dtype=dtype),
+            layers.Dense(9, "gelu", kernel_regularizer="l1_l2", bias_regularizer="l2", dtype=dtype),
+            layers.Dropout(0.3, seed=5, dtype=dtype),
+            layers.Dense(8, "softmax", use_bias=False, activity_regularizer="l2", dtype=dtype),
+            layers.Rescaling(2.0, dtype=dtype),
+            layers.Dense(7, dtype=dtype),
+            layers.Activation("mish", dtype=dtype),
+            layers.Dense(6, "relu", activity_regularizer="l1", dtype=dtype),
+            layers.Dense(4, "softmax", activity_regularizer="l2", dtype=dtype),
+        ]
+    )
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_executors_agree_for_every_kind_of_layer(dtype):
+    for fused in (True, False):
+        assert_executors_agree(
+            everything(dtype), losses.CategoricalCrossentropy(), optimizers.Adam(), dtype,
+            fused=fused, weights=True,
+        )  # fmt: skip
+
+
+def test_gradient_agrees_with_finite_differences():
+    model = everything("float64")
+    loss = losses.CategoricalCrossentropy()
+    plan = compile_plan(model.layers, "train", loss=loss)
+    executor = make_executor(plan, model.parameters, None, batch_size=16)
+    x, t = data(loss)
+    executor.run(x, t, iteration=3)
+    gradient = executor.gradients.copy()
+    for layer in model.layers:
+        for p in layer.parameters:
+            flat = p.value.reshape(-1)
+            for i in range(0, flat.size, max(1, flat.size // 7)):
+                kept, h, ends = flat[i], 1e-6, []
+                for sign in (1, -1):
+                    flat[i] = kept + sign * h
+                    executor.run(x, t, iteration=3)
+                    ends.append(executor.loss)
+                flat[i] = kept
+                slope = (ends[0] - ends[1]) / (2 * h)
+                found = gradient[p.offset + i]
+                assert found == pytest.approx(slope, rel=1e-5, abs=1e-8), (layer.name, p.name, i)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS[:10], ids=lambda o: f"{o.kernel}")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_fused_equals_unfused_bit_for_bit(optimizer, dtype):
+    loss = losses.SparseCategoricalCrossentropy()
+    for sizes in ({}, {"n_in": 33, "n_hidden": 65, "n_out": 17}):
+        results = []
+        for fused in (True, False):
+            model = net("tanh", "softmax", dtype, kernel_regularizer="l2", **sizes)
+            one, _ = pair(model, loss, optimizer, fused=fused, batch_size=64)
+            parameters = one_run(one, model, loss, optimizer, **sizes)
+            results.append(parameters)
+        np.testing.assert_array_equal(results[0], results[1])
+
+
+def one_run(executor, model, loss, optimizer, n_in=5, n_out=4, n_threads=1, **_):
+    plan = executor.plan
+    parameters = model.parameters.copy()
+    slots = optimizer.initial_slots(plan.n_parameters, plan.dtype)
+    fresh = make_executor(plan, parameters, slots, batch_size=64, n_threads=n_threads)
+    x, t = data(loss, rows=150, n_in=n_in, n_out=n_out)
+    for epoch in range(3):
+        fresh.run(x, t, iteration=3 * epoch, learning_rates=np.array([0.01]))
+    return parameters
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_threads_and_repetition_do_not_change_a_bit(dtype):
+    sizes = {"n_in": 300, "n_hidden": 400, "n_out": 50}
+    loss, optimizer = losses.SparseCategoricalCrossentropy(), optimizers.Adam()
+    model = net("relu", "softmax", dtype, **sizes)
+    executor, _ = pair(model, loss, optimizer, batch_size=64)
+    first = one_run(executor, model, loss, optimizer, **sizes)
+    for n in (1, 2, 3, 7):
+        again = one_run(executor, model, loss, optimizer, n_threads=n, **sizes)
+        np.testing.assert_array_equal(first, again)
+
+
+@pytest.mark.parametrize("kind", ["u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f4", "f8", "?"])
+def test_data_is_read_where_it_lies(kind):
+    model = net("tanh", "softmax")
+    loss = losses.SparseCategoricalCrossentropy()
+    plan = compile_plan(model.layers, "train", loss=loss, optimizer=optimizers.SGD(0.1))
+    rng = np.random.default_rng(3)
+    whole = rng.integers(0, 2, (60, 10)).astype(kind)
+    t = rng.integers(0, 4, 60)
+    results = []
+    for x, labels in (
+        (whole[::2, ::2], t[::2].astype(kind if kind[0] in "iu" else "i4").reshape(-1, 1)),
+        (np.ascontiguousarray(whole[::2, ::2], np.float32), t[::2]),
+        (np.asfortranarray(whole[::2, ::2]), t[::2].astype(np.float64)),
+    ):
+        parameters = model.parameters.copy()
+        executor = make_executor(plan, parameters, None, batch_size=8)
+        order = np.arange(30)[::-1].copy()
+        assert executor.run(x, labels, order=order, learning_rates=np.array([0.1])) == 4
+        results.append(parameters)
+    np.testing.assert_array_equal(results[0], results[1])
+    np.testing.assert_array_equal(results[0], results[2])
+
+
+def test_run_stops_after_its_time_and_goes_on():
+    model = net()
+    loss = losses.MeanSquaredError()
+    plan = compile_plan(model.layers, "train", loss=loss, optimizer=optimizers.SGD(0.01))
+    x, t = data(loss, rows=40)
+    rates = np.full(10, 0.01)
+    whole, parts = model.parameters.copy(), model.parameters.copy()
+    losses_whole, losses_parts = np.zeros(10), np.zeros(10)
+    executor = make_executor(plan, whole, None, batch_size=4)
+    assert executor.run(x, t, learning_rates=rates, losses=losses_whole) == 10
+    executor = make_executor(plan, parts, None, batch_size=4)
+    done = 0
+    while done < 10:
+        n = executor.run(x, t, begin=4 * done, iteration=done, learning_rates=rates[done:],
+                         losses=losses_parts[done:], seconds=0.0)  # fmt: skip
+        assert n == 1
+        done += n
+    np.testing.assert_array_equal(whole, parts)
+    np.testing.assert_array_equal(losses_whole, losses_parts)
+
+
+def test_metrics_ride_along():
+    model = net("tanh", "softmax")
+    loss = losses.SparseCategoricalCrossentropy()
+    found = (metrics.SparseCategoricalAccuracy(), metrics.SparseTopKCategoricalAccuracy(k=2))
+    x, t = data(loss, rows=30)
+    for mode in ("train", "test"):
+        plan = compile_plan(model.layers, mode, loss=loss, metrics=found,
+                            optimizer=optimizers.SGD(0.0))  # fmt: skip
+        totals = np.zeros((2, 2))
+        executor = make_executor(plan, model.parameters.copy(), None, batch_size=7)
+        executor.run(x, t, totals=totals, learning_rates=np.zeros(1))
+        y = model.predict(x)
+        assert totals[0].tolist() == [(y.argmax(1) == t).sum(), 30]
+        assert totals[1].tolist() == [
+            sum(t[i] in np.argsort(-y[i])[:2] for i in range(30)), 30
+        ]  # fmt: skip
+
+
+def test_the_first_layer_has_two_matmuls_and_frozen_ones_fewer():
+    model = net()
+    plan = compile_plan(model.layers, "train", loss=losses.MeanSquaredError(),
+                        optimizer=optimizers.SGD())  # fmt: skip
+    ops = [step.op for step in plan.steps]
+    assert ops.count("dense_backward_data") == 2
+    assert ops.count("dense_backward_weights") == 3
+    model.layers[0].trainable = False
+    plan = compile_plan(model.layers, "train", loss=losses.MeanSquaredError(),
+                        optimizer=optimizers.SGD())  # fmt: skip
+    ops = [step.op for step in plan.steps]
+    assert ops.count("dense_backward_data") == 1
+    assert ops.count("dense_backward_weights") == 2
+
+
+def test_softmax_and_cross_entropy_are_one_step_however_written():
+    kinds = set()
+    for stack, loss in (
+        ([layers.Dense(4, "softmax")], losses.SparseCategoricalCrossentropy()),
+        ([layers.Dense(4), layers.Activation("softmax")], losses.SparseCategoricalCrossentropy()),
+        ([layers.Dense(4), layers.Softmax()], losses.SparseCategoricalCrossentropy()),
+        ([layers.Dense(4)], losses.SparseCategoricalCrossentropy(from_logits=True)),
+    ):
+        model = models.Sequential([layers.Input((5,)), *stack])
+        plan = compile_plan(model.layers, "train", loss=loss, optimizer=optimizers.SGD())
+        kinds.add(tuple(step.kind for step in plan.steps))
+    assert kinds == {("linear", "softmax_sparse_categorical_crossentropy", "")}
+
+
+# --- The verifier ---
+
+
+def sound():
+    model = net("tanh", "softmax")
+    return compile_plan(model.layers, "train", loss=losses.SparseCategoricalCrossentropy(),
+                        optimizer=optimizers.Adam())  # fmt: skip
+
+
+def run_it(plan, slots=2):
+    make_executor(plan, np.zeros(plan.n_parameters, np.float32),
+                  np.zeros((slots, plan.n_parameters), np.float32), batch_size=4)  # fmt: skip
+
+
+def with_step(plan: Plan, index: int, **changes) -> Plan:
+    steps = list(plan.steps)
+    steps[index] = dataclasses.replace(steps[index], **changes)
+    return dataclasses.replace(plan, steps=tuple(steps))
+
+
+def index_of(plan, op, nth=0):
+    return [i for i, step in enumerate(plan.steps) if step.op == op][nth]
+
+
+def swapped(plan):
+    i = index_of(plan, "dense_backward_data")
+    steps = list(plan.steps)
+    steps[i], steps[i + 1] = steps[i + 1], steps[i]
+    return dataclasses.replace(plan, steps=tuple(steps))
+
+
+def with_buffer(plan, index, **changes):
+    buffers = list(plan.buffers)
+    buffers[index] = dataclasses.replace(buffers[index], **changes)
+    return dataclasses.replace(plan, buffers=tuple(buffers))
+
+
+BAD_PLANS = [
+    (swapped, "read after its update: dense_backward_data of a layer comes first"),
+    (lambda p: with_step(p, 0, op="convolve"), "unknown op"),
+    (lambda p: with_step(p, 0, kind="rellu"), "unknown kind 'rellu'"),
+    (lambda p: with_step(p, 0, kind="softmax"), "softmax needs whole rows"),
+    (lambda p: with_step(p, 0, x=None), "x is missing"),
+    (lambda p: with_step(p, 0, x=999), "names no buffer"),
+    (lambda p: with_step(p, 0, x=-1), "names no buffer"),
+    (lambda p: with_step(p, 0, w=0), "must not be a batch's rows"),
+    (lambda p: with_step(p, 0, y=p.steps[0].x), "does not fit"),
+    (lambda p: with_step(p, 0, alpha=float("nan")), "alpha must be finite"),
+    (lambda p: with_step(p, 0, x=p.steps[1].y, y=p.steps[0].y), "does not fit"),
+    (lambda p: with_step(p, index_of(p, "loss"), kind="mean_squared_error"), "dense targets"),
+    (lambda p: with_step(p, index_of(p, "loss"), reduction="product"), "unknown reduction"),
+    (lambda p: with_step(p, index_of(p, "dense_backward_data"), y=None), "reads y"),
+    (lambda p: with_step(p, index_of(p, "dense_backward_weights"), update=False), "dw"),
+    (lambda p: dataclasses.replace(p, steps=p.steps[1:]), "read before it is written"),
+    (lambda p: dataclasses.replace(p, optimizer="adamm"), "unknown: 'adamm'"),
+    (lambda p: dataclasses.replace(p, optimizer=""), "an update needs an optimizer"),
+    (lambda p: dataclasses.replace(p, n_work=1), "columns of work"),
+    (lambda p: dataclasses.replace(p, n_in=0), "n_in"),
+    (lambda p: dataclasses.replace(p, dtype="float16"), "float16"),
+    (lambda p: dataclasses.replace(p, output=99), "names no buffer"),
+    (lambda p: with_buffer(p, p.steps[0].w, offset=10**6), "within the"),
+    (lambda p: with_buffer(p, p.steps[0].w, rows=-1), "negative"),
+    (lambda p: with_buffer(p, p.steps[0].y, arena="stack"), "unknown arena"),
+    (
+        lambda p: with_buffer(p, p.steps[1].y, offset=p.buffers[p.steps[0].y].offset),
+        "overlap",
+    ),
+]
+
+
+@pytest.mark.parametrize(("spoil", "text"), BAD_PLANS)
+def test_the_verifier_names_the_step(spoil, text):
+    plan = spoil(sound())
+    with pytest.raises(ValueError, match=r"^(plan|dtype)") as caught:
+        if plan.dtype == "float16":
+            runtime.core("float32").verify(plan, 2)
+        else:
+            run_it(plan)
+    assert text in str(caught.value)
+
+
+def test_a_sound_plan_passes_and_prints():
+    plan = sound()
+    run_it(plan)
+    assert "dense_backward_weights" in str(plan)
+    with pytest.raises(ValueError, match="adam needs 2 slots"):
+        run_it(plan, slots=1)
+
+
+def test_the_executor_checks_its_arguments():
+    plan = sound()
+    parameters = np.zeros(plan.n_parameters, np.float32)
+    slots = np.zeros((2, plan.n_parameters), np.float32)
+    with pytest.raises(ValueError, match="parameters must be an array of shape"):
+        make_executor(plan, parameters[:-1], slots, batch_size=4)
+    with pytest.raises(ValueError, match="parameters must be an array of shape"):
+        make_executor(plan, parameters.astype(np.float64), slots, batch_size=4)
+    with pytest.raises(ValueError, match="batch_size must be a positive integer"):
+        make_executor(plan, parameters, slots, batch_size=0)
+    with pytest.raises(ValueError, match="n_threads must be an integer"):
+        make_executor(plan, parameters, slots, batch_size=4, n_threads=0)
+    with pytest.raises(ValueError, match="engine must be"):
+        make_executor(plan, parameters, slots, batch_size=4, engine="gpu")
+    e = make_executor(plan, parameters, slots, batch_size=4)
+    x, t, one = np.zeros((6, 5)), np.zeros(6, int), np.ones(1)
+    run = lambda *a, **k: e.run(*a, **{"learning_rates": one, **k})  # noqa: E731
+    for call, text in (
+        (lambda: run(x[:, :4], t), "x must have 5 numbers a row"),
+        (lambda: run(x), "t is missing"),
+        (lambda: run(x, t[:5]), "as many rows as x"),
+        (lambda: run(x, np.full(6, 4)), "labels must be from 0 to 3"),
+        (lambda: run(x, t - 1), "labels must be from 0 to 3"),
+        (lambda: run(x, t, order=np.array([6])), "order[0] must be from 0 to 5"),
+        (lambda: run(x, t, order=np.array([0.5])), "order must be"),
+        (lambda: run(x, t, begin=3, end=2), "begin and end"),
+        (lambda: run(x, t, end=7), "begin and end"),
+        (lambda: run(x, t, batch_size=5), "batch_size must be from 1 to 4"),
+        (lambda: run(x, t, iteration=-1), "iteration must not be negative"),
+        (lambda: e.run(x, t), "learning_rates must hold"),
+        (lambda: run(x, t, losses=np.zeros(1)), "losses must be writable"),
+        (lambda: run(x, t, totals=np.zeros((1, 2))), "totals must be"),
+        (lambda: e.predict(x, np.zeros((6, 4), np.float32)), "no output"),
+        (lambda: e.execute(99), "the plan has steps"),
+        (lambda: e.execute(0), "no batch is loaded"),
+        (lambda: e.read(99), "the plan has buffers"),
+        (lambda: e.set_hyper({"beta": 1}), "unknown hyper-parameter"),
+    ):
+        with pytest.raises(ValueError) as caught:  # noqa: PT011
+            call()
+        assert text in str(caught.value)
+    for bad in (x.astype("f2"), x.astype(">f8"), np.array([["a"] * 5] * 6), x.astype(complex)):
+        with pytest.raises(TypeError, match="native byte order"):
+            run(bad, t)
+    assert (parameters == 0).all()
+
+
+def test_every_step_kind_is_known_to_both_floors():
+    from nncore.plan import OPS
+
+    assert tuple(runtime.core("float32").OPS) == OPS
+    assert {f.name for f in dataclasses.fields(Step)} >= {"op", "kind", "x", "w", "b", "z", "y"}
+    assert activations.get("relu").name == "relu"
