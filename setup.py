@@ -19,6 +19,7 @@ from setuptools.command.build_ext import build_ext
 HERE = Path(__file__).parent
 SOURCE = Path("src")
 UTILITY = "nncore._cyutility"
+RUNTIME = "nncore._runtime"
 
 # What the vectoriser needs, and no more: NaN and infinity keep their meaning, sums their order.
 GCC_FLAGS = [
@@ -76,7 +77,7 @@ class BuildExt(build_ext):
         common = ["-3", "--shared", UTILITY, "-I", ".", "-I", "src"]
         jobs = {
             SOURCE / "core.c": [*common, "--module-name", "nncore._core", "src/core.pyx"],
-            SOURCE / "_runtime.c": [*common, "--module-name", "nncore._runtime", "src/_runtime.pyx"],
+            SOURCE / "_runtime.c": [*common, "--module-name", RUNTIME, "src/_runtime.pyx"],
             SOURCE / "_cyutility.c": ["generate-shared", "--module-name", UTILITY],
         }
         for output, arguments in jobs.items():
@@ -119,7 +120,7 @@ def extensions() -> list[Extension]:
     modules = [
         Extension(UTILITY, ["src/_cyutility.c"]),
         Extension(
-            "nncore._runtime",
+            RUNTIME,
             ["src/_runtime.c", "src/threads.c", "src/cpu.c"],
             depends=headers,
         ),

@@ -78,6 +78,7 @@ class Compiled:
         self._slots: NDArray[Any] | None = None
         self.history: History | None = None
         self.stop_training = False
+        self._reported = False  # whether this fit has warned of a loss that is not finite
 
     def _start(self) -> None:
         self._executors: dict[tuple[Any, ...], tuple[Any, dict[str, float]]] = {}
@@ -502,6 +503,8 @@ class Compiled:
             entry = self._new_executor(mode, weights, rows, hyper)
             self._executors[key] = entry
         executor, known = entry
+        if executor.n_threads != self.n_threads:
+            executor.n_threads = self.n_threads
         if known != hyper:
             executor.set_hyper(hyper)
             self._executors[key] = (executor, hyper)

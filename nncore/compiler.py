@@ -407,7 +407,8 @@ def _backward(
 ) -> None:
     """Write the backward steps, from the last operation to the first that can be trained."""
     clipped = optimizer is not None and any(
-        getattr(optimizer, name) is not None for name in ("clipvalue", "clipnorm", "global_clipnorm")
+        getattr(optimizer, name) is not None
+        for name in ("clipvalue", "clipnorm", "global_clipnorm")
     )
     in_place = fused and optimizer is not None and not clipped
     stored: list[tuple[_Op, int, int | None]] = []

@@ -15,7 +15,7 @@ each is the kernels' oracle.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -104,7 +104,7 @@ def _dtype(*arrays: _Array) -> str:
 
 
 def _as(array: _Array, dtype: str) -> _Array:
-    return cast(_Array, np.ascontiguousarray(array, dtype=dtype))
+    return np.ascontiguousarray(array, dtype=dtype)
 
 
 def _matrix(name: str, value: _Array, dtype: str) -> _Array:
@@ -261,8 +261,9 @@ def _loss(
     target, labels = _target(name, "sparse" in name, rows, t, dtype)
     dy, values = np.empty_like(rows), np.empty(len(rows))
     value = runtime.core(dtype).loss_into(
-        name, rows, target, labels, _weights(r, len(rows)), dy, values, _alpha(name, alpha), reduction
-    )
+        name, rows, target, labels, _weights(r, len(rows)), dy, values, _alpha(name, alpha),
+        reduction,
+    )  # fmt: skip
     return value, dy, values
 
 
@@ -354,7 +355,7 @@ def update(
     iteration: int = 0,
     **hyper: float,
 ) -> None:
-    """Apply an optimizer's update to w and slots, in place.
+    r"""Apply an optimizer's update to w and slots, in place.
 
     Parameters
     ----------
@@ -381,9 +382,9 @@ def update(
         raise ValueError(f"g must have w's shape {w.shape}; received {gradient.shape}")
     dtype = w.dtype.name
     state = np.empty((0, w.size), dtype) if slots is None else slots
-    if not isinstance(state, np.ndarray) or state.dtype != w.dtype or state.size != len(
-        state
-    ) * w.size or len(state) < known[name]:
+    if not isinstance(state, np.ndarray):
+        raise TypeError("slots must be an array of w's dtype, since they are updated in place")
+    if state.dtype != w.dtype or state.size != len(state) * w.size or len(state) < known[name]:
         raise ValueError(
             f"{name} needs slots of shape ({known[name]}, {w.size}) and dtype {dtype}; received "
             f"{'none' if slots is None else f'shape {state.shape}, dtype {state.dtype}'}"
@@ -553,5 +554,6 @@ def permutation(n: int, seed: int = 0, epoch: int = 0) -> npt.NDArray[np.int64]:
     -------
     ndarray of int64, (n,)
     """
-    order: npt.NDArray[np.int64] = runtime.core("float32").permutation(int(n), int(seed), int(epoch))
+    core = runtime.core("float32")
+    order: npt.NDArray[np.int64] = core.permutation(int(n), int(seed), int(epoch))
     return order

@@ -108,9 +108,7 @@ def load_core(name: str, dtype: str) -> Core:
         raise ImportError(f"instruction set {name!r}: this machine and build have "
                           f"{', '.join(available_isas())}")  # fmt: skip
     before = "nncore._core" in sys.modules
-    module: Core = importlib.import_module(  # type: ignore[assignment]
-        f"nncore._core_{name}_{_SUFFIX[dtype]}"
-    )
+    module: Core = importlib.import_module(f"nncore._core_{name}_{_SUFFIX[dtype]}")
     if not before:
         # The cores share one generated source, which also enters itself under its own name.
         sys.modules.pop("nncore._core", None)

@@ -48,7 +48,6 @@ class _Meter:
         self.totals = np.zeros((len(self.compiled), 2))
         self.loss_sum = 0.0
         self.rows = 0
-        self.warned = False
         for m in metrics:
             m.reset_state()
 
@@ -201,8 +200,8 @@ class Trainer(Compiled):
                     optimizer.iterations = iteration + done + n
                 after = min(at + n * batch_size, stop)
                 meter.add(losses[done : done + n], batch_size, after - at)
-                if train and not meter.warned and not math.isfinite(meter.loss_sum):
-                    self._warn_not_finite(meter, losses[done : done + n], epoch, step + done)
+                if train and not self._reported and not math.isfinite(meter.loss_sum):
+                    self._warn_not_finite(losses[done : done + n], epoch, step + done)
                 done += n
                 at = after
                 if progress is not None and progress.redraws:
@@ -230,13 +229,11 @@ class Trainer(Compiled):
             else:
                 m.update_state(part.t, y_pred)
 
-    def _warn_not_finite(
-        self, meter: _Meter, losses: NDArray[np.float64], epoch: int, step: int
-    ) -> None:
+    def _warn_not_finite(self, losses: NDArray[np.float64], epoch: int, step: int) -> None:
         bad = np.flatnonzero(~np.isfinite(losses))
         if not bad.size:
             return
-        meter.warned = True
+        self._reported = True
         optimizer = self._optimizer
         assert optimizer is not None
         rate = f" (now {optimizer.learning_rate:g})"
@@ -397,7 +394,7 @@ class Trainer(Compiled):
                 verbose=verbose,
                 steps=train.length,
             )
-        self.stop_training = False
+        self.stop_training = self._reported = False
         seed = random.next_seed() if shuffle else 0
         logs: dict[str, float] = {}
         shown = resolve_verbose(verbose)
@@ -817,6 +814,8 @@ class Trainer(Compiled):
     def _predict_blocks(self, executor: Any, x: NDArray[Any], out: NDArray[Any]) -> None:
         """Predict block by block, about 50 ms each, so that Ctrl-C is served."""
         direct = data.gatherable(x)
+        if executor.n_threads != self.n_threads:
+            executor.n_threads = self.n_threads
         n, at, block = x.shape[0], 0, 4 * BLOCK
         most = max(BLOCK, (4 << 20) // max(1, 8 * math.prod(x.shape[1:])) // BLOCK * BLOCK)
         while at < n:

@@ -19,7 +19,6 @@ ACTIVATIONS = {
 }
 
 
-
 cdef inline real linear(real z, real alpha) noexcept nogil:
     return z
 

@@ -6,7 +6,6 @@ This source is turned into C once and compiled once for each instruction set and
 float and double (see isa/ and setup.py). It knows no Python model.
 """
 
-cimport cython
 cimport numpy as cnp
 from libc.math cimport pow, sqrt
 from libc.stdint cimport (int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t)

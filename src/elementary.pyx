@@ -120,7 +120,8 @@ cdef inline real sigmoid_(real x) noexcept nogil:
 
 
 cdef inline real normal_cdf(real x) noexcept nogil:
-    # Phi(x) = erfc(-x / sqrt 2) / 2, with erfc(a) = e^(-a^2) P(u) / (a + k), u = (a - k) / (a + k), a >= 0.
+    # Phi(x) = erfc(-x / sqrt 2) / 2; for a >= 0 erfc(a) = e^(-a^2) P(u) / (a + k) with
+    # u = (a - k) / (a + k).
     # Relative error: that of e^(-a^2), about a^2 units in the last place.
     cdef real a = abs_(x) * <real>0.7071067811865475244
     cdef real u, p, q

@@ -63,8 +63,8 @@ cdef Py_ssize_t scratch_size(Py_ssize_t m, Py_ssize_t n, Py_ssize_t k) noexcept 
     # Numbers of scratch that one thread needs: panels of a and b, and, when p is in
     # several blocks, the unfinished tiles of one block of columns.
     cdef Py_ssize_t p = smaller(k, BLOCK_P)
-    cdef Py_ssize_t rows = round_up(m, TILE_ROWS), cols = smaller(round_up(n, TILE_COLS),
-                                                                   block_cols())
+    cdef Py_ssize_t rows = round_up(m, TILE_ROWS)
+    cdef Py_ssize_t cols = smaller(round_up(n, TILE_COLS), block_cols())
     cdef Py_ssize_t size = smaller(rows, block_rows()) * p + p * cols + 64
     if k > BLOCK_P:
         size += rows * cols
@@ -123,19 +123,22 @@ cdef void multiply_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_ssiz
     cdef bint pack_b = mm.b_transposed or (mm.m > 4 * TILE_ROWS and mm.n > 4 * TILE_COLS)
     # Packing a pays when several tiles of columns read it.
     cdef bint pack_a = mm.n > 4 * TILE_COLS and mm.m >= TILE_ROWS
+    cdef Py_ssize_t p_block = smaller(k, BLOCK_P)
     cdef real* a_panels = scratch
-    cdef real* b_panels = a_panels + smaller(round_up(mm.m, TILE_ROWS), row_block) * smaller(k, BLOCK_P)
-    cdef real* partial = b_panels + (smaller(k, BLOCK_P) * smaller(round_up(mm.n, TILE_COLS), col_block))
+    cdef real* b_panels = a_panels + smaller(round_up(mm.m, TILE_ROWS), row_block) * p_block
+    cdef real* partial = b_panels + p_block * smaller(round_up(mm.n, TILE_COLS), col_block)
     cdef tile_buffer buffer[MAX_TILE]
     cdef real* tile
     cdef const real* a
     cdef const real* b
-    cdef Py_ssize_t jb, pb, ib, i, j, cols, ps, rows, tile_rows, tile_cols, a_step, b_step
+    cdef Py_ssize_t jb, pb, ib, i, j, cols, ps, rows, tile_rows, tile_cols, tiles, a_step
+    cdef Py_ssize_t b_step
     cdef bint first, last, packed, unit
     # No range(start, stop, step) here: Cython's code for a runtime step is slow and long.
     jb = 0
     while jb < n:
         cols = smaller(col_block, n - jb)
+        tiles = round_up(cols, TILE_COLS) // TILE_COLS
         pb = 0
         while pb < k or pb == 0:
             ps = smaller(BLOCK_P, k - pb)
@@ -181,7 +184,7 @@ cdef void multiply_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_ssiz
                         tile = buffer
                         if split:
                             # Tiles one after another, in the order (rows, columns).
-                            tile = partial + ((ib + i) // TILE_ROWS * (round_up(cols, TILE_COLS) // TILE_COLS)
+                            tile = partial + ((ib + i) // TILE_ROWS * tiles
                                               + j // TILE_COLS) * TILE_SIZE
                         multiply_tile(<int>tile_rows, <int>tile_cols, unit, ps, a, a_step, b,
                                       b_step, tile, not first)

@@ -485,7 +485,7 @@ cdef class Executor:
         cdef Forward f
         cdef BackwardData d
         cdef BackwardWeights g
-        cdef Py_ssize_t i, n = rows * s.n_out
+        cdef Py_ssize_t n = rows * s.n_out
         cdef const real* x = self.x_now if s.x_is_input else s.x
         cdef real* y = self.y_now if s.y_is_output and self.y_now else s.y
         cdef real* dy

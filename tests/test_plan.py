@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+
 from nncore import activations, layers, losses, metrics, models, optimizers, runtime
 from nncore.compiler import compile_plan, make_executor
 from nncore.plan import Plan, Step
@@ -386,11 +387,8 @@ BAD_PLANS = [
 @pytest.mark.parametrize(("spoil", "text"), BAD_PLANS)
 def test_the_verifier_names_the_step(spoil, text):
     plan = spoil(sound())
-    with pytest.raises(ValueError, match=r"^(plan|dtype)") as caught:
-        if plan.dtype == "float16":
-            runtime.core("float32").verify(plan, 2)
-        else:
-            run_it(plan)
+    with pytest.raises(ValueError, match=r"^plan ") as caught:
+        runtime.core("float32").verify(plan, 2)
     assert text in str(caught.value)
 
 

@@ -42,7 +42,7 @@ def sigmoid(z: Array) -> Array:
 
 
 def sigmoid_derivative(y: Array) -> Array:
-    """y (1 - y): at most 1/4, and nearly 0 where y is nearly 0 or 1 (gradients vanish)."""
+    """Y (1 - y): at most 1/4, and nearly 0 where y is nearly 0 or 1 (gradients vanish)."""
     return y * (1 - y)
 
 
@@ -126,7 +126,7 @@ def gelu_tanh(z: Array) -> Array:
 
 
 def gelu_tanh_derivative(z: Array) -> Array:
-    """s + z s (1 - s) 2 u', s = sigmoid(2 u), u = sqrt(2/pi) (z + 0.044715 z^3)."""
+    """S + z s (1 - s) 2 u', s = sigmoid(2 u), u = sqrt(2/pi) (z + 0.044715 z^3)."""
     c = np.clip(z, -50, 50)
     s = sigmoid(2 * math.sqrt(2 / math.pi) * (c + 0.044715 * c**3))
     return s + c * s * (1 - s) * 2 * math.sqrt(2 / math.pi) * (1 + 3 * 0.044715 * c**2)
@@ -138,7 +138,7 @@ def silu(z: Array) -> Array:
 
 
 def silu_derivative(z: Array) -> Array:
-    """s + z s (1 - s), s = sigmoid(z)."""
+    """S + z s (1 - s), s = sigmoid(z)."""
     s = sigmoid(z)
     return s + z * s * sigmoid(-z)
 

@@ -185,7 +185,7 @@ class Executor:
             self.values[buffer] = value.astype(self.plan.dtype, copy=False)
 
     def activation(self, kind: str, z: Array, alpha: float) -> Array:
-        """y = kind(z)."""
+        """Y = kind(z)."""
         rest = (alpha,) if kind in PARAMETRIC else ()
         y: Array = getattr(activations, kind)(z, *rest)
         return y
@@ -217,11 +217,11 @@ class Executor:
     # --- the steps, forward ---
 
     def rescale(self, step: Step) -> None:
-        """y = x alpha + beta."""
+        """Y = x alpha + beta."""
         self.put(step.y, self.get(step.x) * step.alpha + step.beta)
 
     def dense(self, step: Step) -> None:
-        """z = x w + b;  y = kind(z)."""
+        """Z = x w + b;  y = kind(z)."""
         z = self.get(step.x) @ self.get(step.w)
         if step.b is not None:
             z += self.get(step.b)
@@ -229,22 +229,23 @@ class Executor:
         self.put(step.y, self.activation(step.kind, z, step.alpha))
 
     def activate(self, step: Step) -> None:
-        """y = kind(x)."""
+        """Y = kind(x)."""
         self.put(step.y, self.activation(step.kind, self.get(step.x), step.alpha))
 
     def dropout(self, step: Step) -> None:
-        """y = x / (1 - rate) where kept, else 0."""
+        """Y = x / (1 - rate) where kept, else 0."""
         self.put(step.y, self.get(step.x) * self.mask(step, self.get(step.x)))
 
     def mask(self, step: Step, x: Array) -> Array:
         """1 / (1 - rate) where kept, else 0: the same forward and backward."""
-        kept = random.keep(*x.shape, step.alpha, step.seed, self.iteration)
+        rows, cols = x.shape
+        kept = random.keep(rows, cols, step.alpha, step.seed, self.iteration)
         return kept * x.dtype.type(1 / (1 - step.alpha))
 
     # --- loss, metrics, penalties ---
 
     def loss_step(self, step: Step) -> None:
-        """The batch's loss and its derivative dy."""
+        """Set the batch's loss and its derivative dy."""
         r = None if step.r is None else self.get(step.r)[:, 0]
         self.loss, dy = losses.batch_loss(
             step.kind, self.get(step.y), self.get(step.t), r, step.alpha, step.reduction
@@ -277,23 +278,23 @@ class Executor:
     # --- the steps, backward ---
 
     def activate_backward(self, step: Step) -> None:
-        """dx = dy times the derivative."""
+        """Dx = dy times the derivative."""
         self.put(step.dx, self.times_derivative(step, self.get(step.dy)))
 
     def dropout_backward(self, step: Step) -> None:
-        """dx = dy / (1 - rate) where kept, else 0."""
+        """Dx = dy / (1 - rate) where kept, else 0."""
         self.put(step.dx, self.get(step.dy) * self.mask(step, self.get(step.dy)))
 
     def rescale_backward(self, step: Step) -> None:
-        """dx = dy alpha."""
+        """Dx = dy alpha."""
         self.put(step.dx, self.get(step.dy) * step.alpha)
 
     def dense_backward_data(self, step: Step) -> None:
-        """dx = (dz w^T), times the derivative of the layer below."""
+        """Dx = (dz w^T), times the derivative of the layer below."""
         self.put(step.dx, self.times_derivative(step, self.get(step.dz) @ self.get(step.w).T))
 
     def dense_backward_weights(self, step: Step) -> None:
-        """dw = x^T dz, db = column sums of dz, penalties added; stored, or used for the update."""
+        """Dw = x^T dz, db = column sums of dz, penalties added; stored, or used for the update."""
         dz = self.get(step.dz)
         pairs = [(step.w, step.dw, self.get(step.x).T @ dz, step.l1, step.l2)]
         if step.b is not None:
@@ -314,14 +315,14 @@ class Executor:
         self.put(step.dw, np.clip(g, -step.alpha, step.alpha))
 
     def clip_norm(self, step: Step) -> None:
-        """A norm of at most alpha for one parameter's gradient."""
+        """Keep to a norm of at most alpha for one parameter's gradient."""
         g = self.get(step.dw)
         norm = np.sqrt((g.astype(np.float64) ** 2).sum())
         if not norm <= step.alpha:
             self.put(step.dw, g * g.dtype.type(step.alpha / norm))
 
     def clip_global_norm(self, step: Step) -> None:
-        """A norm of at most alpha for all gradients together."""
+        """Keep to a norm of at most alpha for all gradients together."""
         assert self.gradients is not None
         norm = np.sqrt((self.gradients.astype(np.float64) ** 2).sum())
         if not norm <= step.alpha:

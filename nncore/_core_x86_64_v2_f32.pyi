@@ -1,0 +1,3 @@
+from nncore._core import *
+
+__test__: dict[str, str]
