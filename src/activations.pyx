@@ -30,14 +30,14 @@ cdef inline real sigmoid(real z, real alpha) noexcept nogil:
     return sigmoid_(z)
 
 cdef inline real sigmoid_derivative(real y, real alpha) noexcept nogil:
-    return y * (1 - y)
+    return y * (R(1) - y)
 
 
 cdef inline real tanh(real z, real alpha) noexcept nogil:
     return tanh_(z)
 
 cdef inline real tanh_derivative(real y, real alpha) noexcept nogil:
-    return (1 - y) * (1 + y)
+    return (R(1) - y) * (R(1) + y)
 
 
 cdef inline real relu(real z, real alpha) noexcept nogil:
@@ -63,12 +63,12 @@ cdef inline real elu_derivative(real y, real alpha) noexcept nogil:
 
 cdef inline real selu(real z, real alpha) noexcept nogil:
     # The largest numbers, which the scale would make infinite, saturate.
-    cdef real c = REAL_MAX / <real>1.06 if z > REAL_MAX / <real>1.06 else z
-    return (<real>1.0507009873554804934 * c if z > 0
-            else <real>1.7580993408473768599 * expm1_(z))
+    cdef real c = REAL_MAX / R(1.06) if z > REAL_MAX / R(1.06) else z
+    return (R(1.0507009873554804934) * c if z > 0
+            else R(1.7580993408473768599) * expm1_(z))
 
 cdef inline real selu_derivative(real y, real alpha) noexcept nogil:
-    return <real>1.0507009873554804934 if y > 0 else y + <real>1.7580993408473768599
+    return R(1.0507009873554804934) if y > 0 else y + R(1.7580993408473768599)
 
 
 cdef inline real gelu(real z, real alpha) noexcept nogil:
@@ -77,18 +77,18 @@ cdef inline real gelu(real z, real alpha) noexcept nogil:
 cdef inline real gelu_derivative(real z, real alpha) noexcept nogil:
     # Phi(z) + z phi(z)
     cdef real c = 40 if z > 40 else (-40 if z < -40 else z)
-    return normal_cdf(z) + c * exp_(-c * c / 2) * <real>0.3989422804014326779
+    return normal_cdf(z) + c * exp_(-c * c / R(2)) * R(0.3989422804014326779)
 
 
 cdef inline real gelu_tanh(real z, real alpha) noexcept nogil:
     # z (1 + tanh u) / 2 = z sigmoid(2u), u = sqrt(2/pi) (z + 0.044715 z^3)
     cdef real c = 40 if z > 40 else (-40 if z < -40 else z)
-    return z * sigmoid_(<real>1.5957691216057307117 * (c + <real>0.044715 * c * c * c))
+    return z * sigmoid_(R(1.5957691216057307117) * (c + R(0.044715) * c * c * c))
 
 cdef inline real gelu_tanh_derivative(real z, real alpha) noexcept nogil:
     cdef real c = 40 if z > 40 else (-40 if z < -40 else z)
-    cdef real s = sigmoid_(<real>1.5957691216057307117 * (c + <real>0.044715 * c * c * c))
-    return s + c * s * (1 - s) * <real>1.5957691216057307117 * (1 + <real>0.134145 * c * c)
+    cdef real s = sigmoid_(R(1.5957691216057307117) * (c + R(0.044715) * c * c * c))
+    return s + c * s * (R(1) - s) * R(1.5957691216057307117) * (R(1) + R(0.134145) * c * c)
 
 
 cdef inline real silu(real z, real alpha) noexcept nogil:
@@ -96,30 +96,30 @@ cdef inline real silu(real z, real alpha) noexcept nogil:
 
 cdef inline real silu_derivative(real z, real alpha) noexcept nogil:
     cdef real s = sigmoid_(z)
-    return s * (1 + z * (1 - s))
+    return s * (R(1) + z * (R(1) - s))
 
 
 cdef inline real softplus(real z, real alpha) noexcept nogil:
     # log(1 + e^z)
-    return (0 if z < 0 else z) + log1p_(exp_(-abs_(z)))
+    return (R(0) if z < 0 else z) + log1p_(exp_(-abs_(z)))
 
 cdef inline real softplus_derivative(real z, real alpha) noexcept nogil:
     return sigmoid_(z)
 
 
 cdef inline real softsign(real z, real alpha) noexcept nogil:
-    return z / (1 + abs_(z))
+    return z / (R(1) + abs_(z))
 
 cdef inline real softsign_derivative(real z, real alpha) noexcept nogil:
-    cdef real d = 1 / (1 + abs_(z))
+    cdef real d = R(1) / (R(1) + abs_(z))
     return d * d
 
 
 cdef inline real mish(real z, real alpha) noexcept nogil:
     # z tanh(softplus(z)) with tanh(log(1 + e^z)) = p / (p + q); e = e^-|z| keeps p and q small
     cdef real e = exp_(-abs_(z))
-    cdef real p = e * (e + 2) if z < 0 else 1 + 2 * e
-    cdef real q = 2 if z < 0 else 2 * e * e
+    cdef real p = e * (e + R(2)) if z < 0 else R(1) + R(2) * e
+    cdef real q = R(2) if z < 0 else R(2) * e * e
     return z * (p / (p + q))
 
 cdef inline real mish_derivative(real z, real alpha) noexcept nogil:
@@ -129,10 +129,10 @@ cdef inline real mish_derivative(real z, real alpha) noexcept nogil:
     if IS_DOUBLE:
         c = 800 if z > 800 else (-800 if z < -800 else z)
     e = exp_(-abs_(c))
-    p = e * (e + 2) if z < 0 else 1 + 2 * e
-    q = 2 if z < 0 else 2 * e * e
-    s = (e if z < 0 else 1) / (1 + e)
-    return p / (p + q) + c * s * q * (2 * p + q) / ((p + q) * (p + q))
+    p = e * (e + R(2)) if z < 0 else R(1) + R(2) * e
+    q = R(2) if z < 0 else R(2) * e * e
+    s = (e if z < 0 else R(1)) / (R(1) + e)
+    return p / (p + q) + c * s * q * (R(2) * p + q) / ((p + q) * (p + q))
 
 
 cdef inline real exponential(real z, real alpha) noexcept nogil:
@@ -144,11 +144,11 @@ cdef inline real exponential_derivative(real y, real alpha) noexcept nogil:
 
 cdef inline real hard_sigmoid(real z, real alpha) noexcept nogil:
     # relu6(z + 3) / 6
-    cdef real v = z + 3
-    return (0 if v < 0 else (6 if v > 6 else v)) / 6
+    cdef real v = z + R(3)
+    return (R(0) if v < 0 else (R(6) if v > 6 else v)) / R(6)
 
 cdef inline real hard_sigmoid_derivative(real y, real alpha) noexcept nogil:
-    return <real>0.16666666666666666667 if (y > 0) & (y < 1) else 0
+    return R(0.16666666666666666667) if (y > 0) & (y < 1) else 0
 
 
 cdef inline real relu6(real z, real alpha) noexcept nogil:
@@ -160,7 +160,7 @@ cdef inline real relu6_derivative(real y, real alpha) noexcept nogil:
 
 cdef inline real log_sigmoid(real z, real alpha) noexcept nogil:
     # -log(1 + e^-z)
-    return (z if z < 0 else 0) - log1p_(exp_(-abs_(z)))
+    return (z if z < 0 else R(0)) - log1p_(exp_(-abs_(z)))
 
 cdef inline real log_sigmoid_derivative(real z, real alpha) noexcept nogil:
     return sigmoid_(-z)
@@ -299,7 +299,7 @@ cdef inline real exponentials(const_restricted z, restricted e, Py_ssize_t n,
 
 
 cdef void softmax(const_restricted z, restricted y, Py_ssize_t n) noexcept nogil:
-    cdef real scale = 1 / exponentials(z, y, n, row_max(z, n))
+    cdef real scale = R(1) / exponentials(z, y, n, row_max(z, n))
     cdef Py_ssize_t i
     for i in range(n):
         y[i] = y[i] * scale

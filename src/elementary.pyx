@@ -1,13 +1,13 @@
 # exp, log, erfc and their relatives: branch-free scalar formulas that the C compiler
-# turns into vector code. `real` is float or double (see real.h); the literals are
-# double and are cut to `real` at compile time. tools/coefficients.py gives every
-# polynomial and its error.
+# turns into vector code. `real` is float or double (see real.h), R(...) a literal of it.
+# tools/coefficients.py gives every polynomial and its error.
 
 cdef extern from "real.h" nogil:
     ctypedef float real
     ctypedef real* restricted "real * NNCORE_RESTRICT"
     ctypedef const real* const_restricted "const real * NNCORE_RESTRICT"
     bint IS_DOUBLE
+    real R(double x)    # a literal as a real: a bare 1 would be a double in C, and slow
     real EXP_LOW        # below it e^x rounds to 0
     real EXP_HIGH       # the largest x whose e^x is finite
     real LN2_HIGH       # ln 2 in two parts; n * LN2_HIGH is exact
@@ -26,24 +26,24 @@ cdef inline real expm1_polynomial(real r) noexcept nogil:
     # e^r - 1 for |r| <= ln(2)/2. Relative error below 3e-9 (float), 3e-18 (double).
     cdef real p
     if IS_DOUBLE:
-        p = <real>2.091468696808687723e-9
-        p = p * r + <real>2.510521700472074516e-8
-        p = p * r + <real>2.755727364311029533e-7
-        p = p * r + <real>2.755725540020642443e-6
-        p = p * r + <real>0.00002480158732554774122
-        p = p * r + <real>0.0001984126987482062527
-        p = p * r + <real>0.00138888888888837483
-        p = p * r + <real>0.008333333333326135126
-        p = p * r + <real>0.04166666666666666975
-        p = p * r + <real>0.1666666666666667099
-        p = p * r + <real>0.5
+        p = R(2.091468696808687723e-9)
+        p = p * r + R(2.510521700472074516e-8)
+        p = p * r + R(2.755727364311029533e-7)
+        p = p * r + R(2.755725540020642443e-6)
+        p = p * r + R(0.00002480158732554774122)
+        p = p * r + R(0.0001984126987482062527)
+        p = p * r + R(0.00138888888888837483)
+        p = p * r + R(0.008333333333326135126)
+        p = p * r + R(0.04166666666666666975)
+        p = p * r + R(0.1666666666666667099)
+        p = p * r + R(0.5)
     else:
-        p = <real>0.0001989099082467365385
-        p = p * r + <real>0.001393364999630925043
-        p = p * r + <real>0.008333310925480900835
-        p = p * r + <real>0.04166646492528590541
-        p = p * r + <real>0.166666666816232314
-        p = p * r + <real>0.50000000134658092
+        p = R(0.0001989099082467365385)
+        p = p * r + R(0.001393364999630925043)
+        p = p * r + R(0.008333310925480900835)
+        p = p * r + R(0.04166646492528590541)
+        p = p * r + R(0.166666666816232314)
+        p = p * r + R(0.50000000134658092)
     return r + r * r * p
 
 
@@ -53,10 +53,10 @@ cdef inline real exp_(real x) noexcept nogil:
     cdef real n, half, r
     x = EXP_HIGH if x > EXP_HIGH else x
     x = EXP_LOW if x < EXP_LOW else x
-    n = rint_(x * <real>1.442695040888963407)
+    n = rint_(x * R(1.442695040888963407))
     r = (x - n * LN2_HIGH) - n * LN2_LOW
-    half = rint_(n / 2)
-    return (1 + expm1_polynomial(r)) * power_of_two(half) * power_of_two(n - half)
+    half = rint_(n / R(2))
+    return (R(1) + expm1_polynomial(r)) * power_of_two(half) * power_of_two(n - half)
 
 
 cdef inline real expm1_(real x) noexcept nogil:
@@ -64,33 +64,33 @@ cdef inline real expm1_(real x) noexcept nogil:
     cdef real n, r, s
     x = EXP_HIGH if x > EXP_HIGH else x
     x = -40 if x < -40 else x
-    n = rint_(x * <real>1.442695040888963407)
+    n = rint_(x * R(1.442695040888963407))
     # At the top n is one too large for 2^n alone: that power is halved, then doubled.
     r = (x - n * LN2_HIGH) - n * LN2_LOW
-    s = power_of_two(n - 1)
-    return 2 * (s * expm1_polynomial(r) + (s - <real>0.5))
+    s = power_of_two(n - R(1))
+    return R(2) * (s * expm1_polynomial(r) + (s - R(0.5)))
 
 
 cdef inline real log_mantissa(real m) noexcept nogil:
     # log m for sqrt(1/2) <= m < sqrt 2: log((1+s)/(1-s)) with s = (m-1)/(m+1).
     cdef real s, v, p
-    s = (m - 1) / (m + 1)
+    s = (m - R(1)) / (m + R(1))
     v = s * s
     if IS_DOUBLE:
-        p = <real>0.1308676700994817371
-        p = p * v + <real>0.1326875966856061269
-        p = p * v + <real>0.1538624020581347788
-        p = p * v + <real>0.181817956308847532
-        p = p * v + <real>0.2222222239180046933
-        p = p * v + <real>0.2857142857080323001
-        p = p * v + <real>0.4000000000000087761
-        p = p * v + <real>0.6666666666666666646
+        p = R(0.1308676700994817371)
+        p = p * v + R(0.1326875966856061269)
+        p = p * v + R(0.1538624020581347788)
+        p = p * v + R(0.181817956308847532)
+        p = p * v + R(0.2222222239180046933)
+        p = p * v + R(0.2857142857080323001)
+        p = p * v + R(0.4000000000000087761)
+        p = p * v + R(0.6666666666666666646)
     else:
-        p = <real>0.2333058193824189382
-        p = p * v + <real>0.2855081659971154867
-        p = p * v + <real>0.4000012187697200149
-        p = p * v + <real>0.6666666655445164633
-    return 2 * s + s * v * p
+        p = R(0.2333058193824189382)
+        p = p * v + R(0.2855081659971154867)
+        p = p * v + R(0.4000012187697200149)
+        p = p * v + R(0.6666666655445164633)
+    return R(2) * s + s * v * p
 
 
 cdef inline real log_(real x) noexcept nogil:
@@ -102,70 +102,70 @@ cdef inline real log_(real x) noexcept nogil:
 
 cdef inline real log1p_(real u) noexcept nogil:
     # log(1 + u) for u >= 0, with the rounding error of 1 + u put back.
-    cdef real x = 1 + u
-    return log_(x) + (u - (x - 1)) / x
+    cdef real x = R(1) + u
+    return log_(x) + (u - (x - R(1))) / x
 
 
 cdef inline real tanh_(real x) noexcept nogil:
     # With m = e^(-2|x|) - 1: tanh|x| = -m / (m + 2). Full relative accuracy, near 0 too.
-    cdef real m = expm1_(-2 * abs_(x))
-    cdef real y = -m / (m + 2)
+    cdef real m = expm1_(-R(2) * abs_(x))
+    cdef real y = -m / (m + R(2))
     return -y if x < 0 else y
 
 
 cdef inline real sigmoid_(real x) noexcept nogil:
     # 1 / (1 + e^-x), written with e^-|x| so that nothing overflows and small values stay exact.
     cdef real e = exp_(-abs_(x))
-    return (e if x < 0 else 1) / (1 + e)
+    return (e if x < 0 else R(1)) / (R(1) + e)
 
 
 cdef inline real normal_cdf(real x) noexcept nogil:
     # Phi(x) = erfc(-x / sqrt 2) / 2; for a >= 0 erfc(a) = e^(-a^2) P(u) / (a + k) with
     # u = (a - k) / (a + k).
     # Relative error: that of e^(-a^2), about a^2 units in the last place.
-    cdef real a = abs_(x) * <real>0.7071067811865475244
+    cdef real a = abs_(x) * R(0.7071067811865475244)
     cdef real u, p, q
     a = 40 if a > 40 else a
     if IS_DOUBLE:
-        u = (a - 3) / (a + 3)
-        p = <real>1.810281568363537054e-10
-        p = p * u + <real>8.10266862400304194e-10
+        u = (a - R(3)) / (a + R(3))
+        p = R(1.810281568363537054e-10)
+        p = p * u + R(8.10266862400304194e-10)
         p = p * u + <real>-1.079503727850964297e-9
         p = p * u + <real>-8.689172296735516983e-9
         p = p * u + <real>-7.153751145497756811e-10
-        p = p * u + <real>5.117094154651605477e-8
-        p = p * u + <real>4.56547003722574813e-8
+        p = p * u + R(5.117094154651605477e-8)
+        p = p * u + R(4.56547003722574813e-8)
         p = p * u + <real>-2.338373598043515092e-7
         p = p * u + <real>-4.075688442682301269e-7
-        p = p * u + <real>9.988024518234279896e-7
-        p = p * u + <real>2.765147991601647889e-6
+        p = p * u + R(9.988024518234279896e-7)
+        p = p * u + R(2.765147991601647889e-6)
         p = p * u + <real>-4.749019807941394137e-6
         p = p * u + <real>-0.00001747047597754263288
-        p = p * u + <real>0.00003039804835964440012
-        p = p * u + <real>0.0001075614667538378839
+        p = p * u + R(0.00003039804835964440012)
+        p = p * u + R(0.0001075614667538378839)
         p = p * u + <real>-0.0002767778132333871694
         p = p * u + <real>-0.0005483096892521679841
-        p = p * u + <real>0.003034061995940421441
+        p = p * u + R(0.003034061995940421441)
         p = p * u + <real>-0.001212416627380999146
         p = p * u + <real>-0.02682723462404166554
-        p = p * u + <real>0.1195277612872965745
+        p = p * u + R(0.1195277612872965745)
         p = p * u + <real>-0.3104672619005835947
-        p = p * u + <real>0.5902283571041017219
+        p = p * u + R(0.5902283571041017219)
         p = p * u + <real>-0.8833944531698834572
-        p = p * u + <real>1.074006907088339703
-        q = exp_(-a * a) * p / (2 * (a + 3))
+        p = p * u + R(1.074006907088339703)
+        q = exp_(-a * a) * p / (R(2) * (a + R(3)))
     else:
-        u = (a - 2) / (a + 2)
-        p = <real>0.00008857682934291035084
-        p = p * u + <real>0.00007352872327142390691
+        u = (a - R(2)) / (a + R(2))
+        p = R(0.00008857682934291035084)
+        p = p * u + R(0.00007352872327142390691)
         p = p * u + <real>-0.0006094381728245733045
         p = p * u + <real>-0.0008620800432845665411
-        p = p * u + <real>0.003067694088675430294
-        p = p * u + <real>0.006487466135595892348
+        p = p * u + R(0.003067694088675430294)
+        p = p * u + R(0.006487466135595892348)
         p = p * u + <real>-0.02150662176549251714
         p = p * u + <real>-0.03644349822916288206
-        p = p * u + <real>0.2794718915931107072
+        p = p * u + R(0.2794718915931107072)
         p = p * u + <real>-0.6871606250987087966
-        p = p * u + <real>1.021582705242022975
-        q = exp_(-a * a) * p / (2 * (a + 2))
-    return q if x < 0 else 1 - q
+        p = p * u + R(1.021582705242022975)
+        q = exp_(-a * a) * p / (R(2) * (a + R(2)))
+    return q if x < 0 else R(1) - q

@@ -37,7 +37,7 @@ cdef inline real squared(real y, real t, real alpha) noexcept nogil:
     return (y - t) * (y - t)
 
 cdef inline real squared_derivative(real y, real t, real alpha) noexcept nogil:
-    return 2 * (y - t)
+    return R(2) * (y - t)
 
 
 cdef inline real absolute(real y, real t, real alpha) noexcept nogil:
@@ -52,7 +52,7 @@ cdef inline real absolute_derivative(real y, real t, real alpha) noexcept nogil:
 cdef inline real huber(real y, real t, real delta) noexcept nogil:
     # e^2 / 2 for |e| <= delta, else delta |e| - delta^2 / 2
     cdef real e = abs_(y - t)
-    return delta * e - delta * delta / 2 if e > delta else e * e / 2
+    return delta * e - delta * delta / R(2) if e > delta else e * e / R(2)
 
 cdef inline real huber_derivative(real y, real t, real delta) noexcept nogil:
     cdef real e = y - t
@@ -62,45 +62,45 @@ cdef inline real huber_derivative(real y, real t, real delta) noexcept nogil:
 cdef inline real log_cosh(real y, real t, real alpha) noexcept nogil:
     # log((e^a + e^-a) / 2) = |a| + log(1 + e^-2|a|) - log 2
     cdef real e = abs_(y - t)
-    return e + log1p_(exp_(-2 * e)) - <real>0.6931471805599453094
+    return e + log1p_(exp_(-R(2) * e)) - R(0.6931471805599453094)
 
 cdef inline real log_cosh_derivative(real y, real t, real alpha) noexcept nogil:
     return tanh_(y - t)
 
 
 cdef inline real poisson(real y, real t, real alpha) noexcept nogil:
-    return y - t * log_(y + <real>1e-7)
+    return y - t * log_(y + R(1e-7))
 
 cdef inline real poisson_derivative(real y, real t, real alpha) noexcept nogil:
-    return 1 - t / (y + <real>1e-7)
+    return R(1) - t / (y + R(1e-7))
 
 
 cdef inline real smoothed(real t, real alpha) noexcept nogil:
     # Binary label smoothing: towards 1/2.
-    return t * (1 - alpha) + alpha / 2
+    return t * (R(1) - alpha) + alpha / R(2)
 
 
 cdef inline real clipped(real y) noexcept nogil:
-    return (<real>1e-7 if y < <real>1e-7
-            else (1 - <real>1e-7 if y > 1 - <real>1e-7 else y))
+    return (R(1e-7) if y < R(1e-7)
+            else (R(1) - R(1e-7) if y > R(1) - R(1e-7) else y))
 
 
 cdef inline real binary(real y, real t, real alpha) noexcept nogil:
     # -(t log y + (1 - t) log(1 - y)), y clipped to [1e-7, 1 - 1e-7] as Keras does
     cdef real p = clipped(y)
     t = smoothed(t, alpha)
-    return -(t * log_(p) + (1 - t) * log_(1 - p))
+    return -(t * log_(p) + (R(1) - t) * log_(R(1) - p))
 
 cdef inline real binary_derivative(real y, real t, real alpha) noexcept nogil:
     cdef real p = clipped(y)
     t = smoothed(t, alpha)
-    return 0 if (y < <real>1e-7) | (y > 1 - <real>1e-7) else (p - t) / (p * (1 - p))
+    return 0 if (y < R(1e-7)) | (y > R(1) - R(1e-7)) else (p - t) / (p * (R(1) - p))
 
 
 cdef inline real sigmoid_binary(real z, real t, real alpha) noexcept nogil:
     # max(z, 0) - z t + log(1 + e^-|z|): binary cross-entropy of sigmoid(z)
     t = smoothed(t, alpha)
-    return (0 if z < 0 else z) - z * t + log1p_(exp_(-abs_(z)))
+    return (R(0) if z < 0 else z) - z * t + log1p_(exp_(-abs_(z)))
 
 cdef inline real sigmoid_binary_derivative(real z, real t, real alpha) noexcept nogil:
     return sigmoid_(z) - smoothed(t, alpha)
@@ -109,25 +109,16 @@ cdef inline real sigmoid_binary_derivative(real z, real t, real alpha) noexcept 
 cdef inline real columns(loss_formula value, loss_formula derivative, const_restricted y,
                          const_restricted t, restricted dy, Py_ssize_t n,
                          real alpha) noexcept nogil:
-    # Mean of value(y_j, t_j) over the row; dy_j = derivative(y_j, t_j) / n.
-    cdef real s[LANES]
-    cdef real total = 0
-    cdef real scale = 1 / <real>n
-    cdef Py_ssize_t i = 0, l, whole = n - n % LANES
-    if whole:
-        for l in range(LANES):
-            s[l] = 0
-        while i < whole:
-            for l in range(LANES):
-                s[l] += value(y[i + l], t[i + l], alpha)
-            i += LANES
-        for l in range(LANES):
-            total += s[l]
-    for i in range(whole, n):
-        total += value(y[i], t[i], alpha)
-    if dy:
-        for i in range(n):
-            dy[i] = derivative(y[i], t[i], alpha) * scale
+    # Mean of value(y_j, t_j) over the row; dy_j = derivative(y_j, t_j) / n. dy holds the
+    # values first: two plain loops become vector code where one with a sum would not.
+    cdef real total
+    cdef real scale = R(1) / <real>n
+    cdef Py_ssize_t i
+    for i in range(n):
+        dy[i] = value(y[i], t[i], alpha)
+    total = row_sum(dy, n)
+    for i in range(n):
+        dy[i] = derivative(y[i], t[i], alpha) * scale
     return total * scale
 
 
@@ -137,7 +128,7 @@ cdef real softmax_categorical(const_restricted z, const_restricted t, restricted
     cdef real m = row_max(z, n)
     cdef real s = exponentials(z, dz, n, m)
     cdef real log_s = log_(s)
-    cdef real keep = 1 - alpha, add = alpha / <real>n
+    cdef real keep = R(1) - alpha, add = alpha / <real>n
     cdef real weight = row_sum(t, n) * keep + alpha
     cdef real value = 0, target
     cdef Py_ssize_t i
@@ -155,7 +146,7 @@ cdef real softmax_sparse(const_restricted z, long long label, restricted dz,
     # -log softmax(z)_label;  dz = softmax(z) - 1[j = label]
     cdef real m = row_max(z, n)
     cdef real s = exponentials(z, dz, n, m)
-    cdef real scale = 1 / s
+    cdef real scale = R(1) / s
     cdef Py_ssize_t i
     for i in range(n):
         dz[i] = dz[i] * scale
@@ -168,21 +159,31 @@ cdef real categorical(const_restricted y, const_restricted t, long long label, r
     # -sum_j t_j log p_j, p = clip(y / sum y): Keras's cross-entropy from probabilities.
     # t is NULL for an integer label. With g_j = -t_j / p_j where p_j is inside the clip:
     # dy_k = (g_k - sum_j g_j p_j) / sum y
-    cdef real total = row_sum(y, n)
-    cdef real keep = 1 - alpha, add = alpha / <real>n
-    cdef real value = 0, p, q, target, g, s = 0
+    cdef real scale = R(1) / row_sum(y, n)
+    cdef real keep = R(1) - alpha, add = alpha / <real>n
+    cdef real value, p, q, target, s
     cdef Py_ssize_t i
+    if t:
+        for i in range(n):
+            dy[i] = -(t[i] * keep + add) * log_(clipped(y[i] * scale))
+        value = row_sum(dy, n)
+        for i in range(n):
+            p = y[i] * scale
+            q = clipped(p)
+            target = t[i] * keep + add
+            dy[i] = R(0) if (p < R(1e-7)) | (p > R(1) - R(1e-7)) else -target / q
+        s = row_dot(dy, y, n) * scale
+        for i in range(n):
+            dy[i] = (dy[i] - s) * scale
+        return value
+    # One target alone: g_label p_label = -1, or 0 where it was clipped.
+    p = y[label] * scale
+    q = clipped(p)
+    s = R(0) if (p < R(1e-7)) | (p > R(1) - R(1e-7)) else -R(1)
     for i in range(n):
-        target = t[i] * keep + add if t else <real>(i == label)
-        p = y[i] / total
-        q = clipped(p)
-        value -= target * log_(q)
-        g = 0 if (p < <real>1e-7) | (p > 1 - <real>1e-7) else -target / q
-        dy[i] = g
-        s += g * p
-    for i in range(n):
-        dy[i] = (dy[i] - s) / total
-    return value
+        dy[i] = -s * scale
+    dy[label] = (s / q - s) * scale
+    return -log_(q)
 
 
 cdef real loss_row(int kind, const_restricted y, const_restricted t, long long label,

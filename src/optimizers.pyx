@@ -86,7 +86,7 @@ cdef void update_rmsprop(const Update* u, const real* gradient, Py_ssize_t at,
     cdef real rate = u.rate, decay = u.decay, epsilon = u.epsilon, rho = u.rho
     cdef Py_ssize_t i
     for i in range(n):
-        v[i] = rho * v[i] + (1 - rho) * (g[i] * g[i])
+        v[i] = rho * v[i] + (R(1) - rho) * (g[i] * g[i])
         w[i] = w[i] - w[i] * decay - rate * g[i] / sqrt_(v[i] + epsilon)
 
 
@@ -103,8 +103,8 @@ cdef void update_rmsprop_full(const Update* u, const real* gradient, Py_ssize_t 
     cdef real momentum = u.momentum, centered = u.centered
     cdef Py_ssize_t i
     for i in range(n):
-        v[i] = rho * v[i] + (1 - rho) * (g[i] * g[i])
-        a[i] = centered * (rho * a[i] + (1 - rho) * g[i])
+        v[i] = rho * v[i] + (R(1) - rho) * (g[i] * g[i])
+        a[i] = centered * (rho * a[i] + (R(1) - rho) * g[i])
         m[i] = momentum * m[i] + rate * g[i] / sqrt_(v[i] - a[i] * a[i] + epsilon)
         w[i] = w[i] - w[i] * decay - m[i]
 
@@ -118,7 +118,7 @@ cdef void update_adam(const Update* u, const real* gradient, Py_ssize_t at,
     cdef restricted v = u.slots + u.stride + at
     cdef const_restricted g = gradient
     cdef real rate = u.rate, decay = u.decay, epsilon = u.epsilon
-    cdef real one_less_1 = 1 - u.beta_1, one_less_2 = 1 - u.beta_2
+    cdef real one_less_1 = R(1) - u.beta_1, one_less_2 = R(1) - u.beta_2
     cdef Py_ssize_t i
     for i in range(n):
         m[i] = m[i] + (g[i] - m[i]) * one_less_1
@@ -135,7 +135,7 @@ cdef void update_amsgrad(const Update* u, const real* gradient, Py_ssize_t at,
     cdef restricted h = u.slots + 2 * u.stride + at
     cdef const_restricted g = gradient
     cdef real rate = u.rate, decay = u.decay, epsilon = u.epsilon
-    cdef real one_less_1 = 1 - u.beta_1, one_less_2 = 1 - u.beta_2
+    cdef real one_less_1 = R(1) - u.beta_1, one_less_2 = R(1) - u.beta_2
     cdef Py_ssize_t i
     for i in range(n):
         m[i] = m[i] + (g[i] - m[i]) * one_less_1
@@ -183,4 +183,4 @@ cdef inline void add_penalty(restricted g, const_restricted w, Py_ssize_t n, rea
     # The derivative of l1 sum|w| + l2 sum w^2, added to g.
     cdef Py_ssize_t i
     for i in range(n):
-        g[i] = g[i] + 2 * l2 * w[i] + l1 * (1 if w[i] > 0 else (-1 if w[i] < 0 else w[i]))
+        g[i] = g[i] + R(2) * l2 * w[i] + l1 * (1 if w[i] > 0 else (-1 if w[i] < 0 else w[i]))

@@ -40,6 +40,9 @@ typedef float real;
 #define real_abs fabsf
 #endif
 
+/* A literal in the right type: next to a float, a bare 1.0 makes C compute in double. */
+#define R(x) ((real)(x))
+
 /* 2^n for an integral n in the normal range; the exponent's bits are set directly. A NaN
    gives some number: callers multiply it with a NaN. */
 static inline real power_of_two(real n)

@@ -1,0 +1,168 @@
+"""Instruction sets, threads, processes; and that the hot loops really were vectorised."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from nncore import _runtime, kernels, runtime
+
+PACKAGE = Path(runtime.__file__).parent
+
+
+def python(code, **environment):
+    """Run code in a fresh interpreter that finds the same nncore."""
+    path = os.pathsep.join([str(PACKAGE.parent), os.environ.get("PYTHONPATH", "")])
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=100,
+        env={**os.environ, "PYTHONPATH": path, **environment}, check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("isa", runtime.available_isas())
+def test_an_instruction_set_can_be_forced(isa):
+    done = python("import nncore; print(nncore.runtime.isa()); nncore.show_config()", NNCORE_ISA=isa)
+    assert done.stdout.splitlines()[0] == isa, done.stderr
+    assert f"instruction set:  {isa}" in done.stdout
+    assert "forced by NNCORE_ISA" in done.stdout
+
+
+def test_forcing_one_that_is_missing_is_an_error_that_names_what_there_is():
+    done = python("import nncore; nncore.kernels.activate('relu', [1.0])", NNCORE_ISA="avx10")
+    assert done.returncode != 0
+    assert "NNCORE_ISA=avx10: this machine and build have" in done.stderr
+    assert runtime.available_isas()[-1] in done.stderr
+
+
+def test_the_best_instruction_set_is_chosen():
+    done = python("import nncore; print(nncore.runtime.isa())", NNCORE_ISA="")
+    assert done.stdout.strip() == runtime.available_isas()[-1]
+
+
+@pytest.mark.parametrize(
+    ("environment", "n", "origin"),
+    [
+        ({"NNCORE_NUM_THREADS": "3", "OMP_NUM_THREADS": "5"}, 3, "NNCORE_NUM_THREADS"),
+        ({"NNCORE_NUM_THREADS": "", "OMP_NUM_THREADS": "5,2"}, 5, "OMP_NUM_THREADS"),
+        ({"NNCORE_NUM_THREADS": "", "OMP_NUM_THREADS": ""}, None, "processors"),
+    ],
+)
+def test_what_decides_the_number_of_threads(environment, n, origin):
+    done = python(
+        "import nncore; print(nncore.get_num_threads()); nncore.show_config()", **environment
+    )
+    assert done.stdout.splitlines()[0] == str(n or _runtime.cpu_count()), done.stderr
+    assert f"by {origin}" in done.stdout
+
+
+def test_no_thread_before_the_first_work_that_pays():
+    code = """
+import numpy as np, nncore
+from nncore import _runtime, kernels
+kernels.dense(np.ones((4, 4)), np.ones((4, 4)), n_threads=2)
+assert _runtime.pool_size() == 0, "started for nothing"
+kernels.dense(np.ones((300, 300)), np.ones((300, 300)), n_threads=2)
+assert _runtime.pool_size() == 1, _runtime.pool_size()
+"""
+    done = python(code)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_work_goes_on_after_a_fork():
+    code = """
+import os, warnings
+import numpy as np
+from nncore import kernels
+warnings.simplefilter("ignore", DeprecationWarning)
+a = np.random.default_rng(0).normal(size=(400, 400))
+before = kernels.dense(a, a, n_threads=2)
+child = os.fork()
+same = (kernels.dense(a, a, n_threads=2) == before).all()
+if child == 0:
+    os._exit(0 if same else 1)
+assert same and os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+"""
+    done = python(code)
+    assert done.returncode == 0, done.stderr
+
+
+def test_many_python_threads_share_the_pool():
+    a = np.random.default_rng(0).normal(size=(200, 300))
+    expected = kernels.dense(a, a.T)
+    wrong = []
+
+    def work():
+        for _ in range(20):
+            if not (kernels.dense(a, a.T, n_threads=3) == expected).all():
+                wrong.append(1)
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert not wrong
+
+
+def test_number_of_threads_is_checked():
+    for bad in (0, -1, 257, 1.5, True, "2"):
+        with pytest.raises(ValueError, match="must be an integer from 1 to 256"):
+            runtime.set_num_threads(bad)
+
+
+def test_show_config_says_it_all():
+    lines = []
+    runtime.show_config(lines.append)
+    text = "\n".join(lines)
+    for word in ("nncore:", "Python:", "NumPy:", "compiler:", "instruction set:", "threads:"):
+        assert word in text
+    assert runtime.isa() in text
+
+
+# What the vectoriser must have made of the loops: packed operations, of the full width. The
+# scalar ones that remain are the loops' ends.
+PACKED = {
+    "x86_64_v2": (r"\b(mul|add|div|sqrt|max)p[sd]\b.*%xmm", None),
+    "x86_64_v3": (r"\bv(fn?m(add|sub)\d+|div|sqrt)p[sd]\b.*%ymm", r"%zmm"),
+    "x86_64_v4": (r"\bv(fn?m(add|sub)\d+|div|sqrt)p[sd]\b.*%zmm", None),
+}
+
+
+@pytest.mark.skipif(
+    shutil.which("objdump") is None or platform.machine() != "x86_64",
+    reason="reads x86-64 machine code, with objdump",
+)
+@pytest.mark.parametrize("isa", [isa for isa in runtime.available_isas() if isa in PACKED])
+@pytest.mark.parametrize("kind", ["f32", "f64"])
+def test_hot_loops_are_vectorised(isa, kind):
+    (module,) = PACKAGE.glob(f"_core_{isa}_{kind}.*.so")
+    listing = subprocess.run(
+        ["objdump", "-d", "--no-show-raw-insn", str(module)], capture_output=True, text=True,
+        check=True,
+    ).stdout  # fmt: skip
+    wanted, never = PACKED[isa]
+    packed = len(re.findall(wanted, listing))
+    suffix = "s" if kind == "f32" else "d"
+    # Each of 18 activations and derivatives, 8 updates and 9 losses has some dozens.
+    assert packed > 700, f"{packed} packed operations in {module.name}"
+    letter = "s" if kind == "f32" else "d"
+    roots = len(re.findall(rf"\bv?sqrtp{letter}\b", listing))
+    assert roots >= 5, f"{roots} packed square roots: are the optimizers' loops vectorised?"
+    divisions = len(re.findall(rf"\bv?divp{letter}\b", listing))
+    assert divisions >= 50, f"{divisions} packed divisions: are the activations vectorised?"
+    if kind == "f32":
+        # A bare 1.0 next to a float makes C compute in double, at half the speed.
+        assert not re.search(r"\bv?divpd\b", listing), "float kernels divide in double"
+    if never:
+        assert not re.search(never, listing), f"{module.name} uses {never}"
+    if isa == "x86_64_v2":
+        assert "%ymm" not in listing, f"{module.name} uses AVX"
