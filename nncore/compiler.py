@@ -442,9 +442,7 @@ def _backward(
         if below is not None:
             # The derivative of what lies below rides in the epilogue, where it can.
             ride = (
-                below.kind in ("dense", "activate")
-                and below.elementwise
-                and below not in penalized
+                below.kind in ("dense", "activate") and below.elementwise and below not in penalized
             )
             here = writer.work(f"{name}.dx", writer.cols(op.x))
             kind = below.activation if ride else "linear"

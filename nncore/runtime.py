@@ -202,9 +202,7 @@ def show_config(print_fn: Callable[[str], object] | None = None) -> None:
         "instruction set": f"{isa()} (here: {', '.join(available_isas())}"
         + (", forced by NNCORE_ISA)" if os.environ.get("NNCORE_ISA") else ")"),
         "register tile": ", ".join(
-            f"{rows} x {cols} {dtype}"
-            for dtype in _SUFFIX
-            for rows, cols in [core(dtype).TILE]
+            f"{rows} x {cols} {dtype}" for dtype in _SUFFIX for rows, cols in [core(dtype).TILE]
         ),
         "threads": f"{threads} (by {_threads_origin}; processors: {_runtime.cpu_count()}; "
         f"started: {_runtime.pool_size()})",

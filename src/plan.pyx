@@ -270,9 +270,9 @@ cdef class Executor:
     cdef readonly object plan, gradients, batch_size
     cdef object parameters_, slots_, work, x_, t_, labels_, r_, scratch_, lock
     cdef Instruction* program
-    cdef Py_ssize_t length, capacity, n_in, n_out, n_parameters, scratch_step, rows
+    cdef Py_ssize_t length, first_update, capacity, n_in, n_out, n_parameters, scratch_step, rows
     cdef int threads, optimizer
-    cdef bint takes_labels
+    cdef bint takes_labels, heavy
     cdef Hyper hyper
     cdef Update update
     cdef real* x_buffer
@@ -284,7 +284,7 @@ cdef class Executor:
     cdef real* scratch
     cdef real* loss_scratch
     cdef real* gradient
-    cdef double last_loss
+    cdef double last_loss, next_signal
 
     def __cinit__(self, plan, parameters, slots, *, batch_size, n_threads=1):
         self.program = NULL
@@ -369,6 +369,8 @@ cdef class Executor:
         cdef Py_ssize_t needed = 64, loss_cols = 0, part = 0
         plan = self.plan
         self.length = len(plan.steps)
+        self.first_update = self.length
+        self.heavy = self.capacity * self.n_parameters > 10000000
         self.program = <Instruction*>calloc(self.length + 1, sizeof(Instruction))
         if not self.program:
             raise MemoryError
@@ -399,6 +401,8 @@ cdef class Executor:
             s.seed = step.seed
             s.index = step.index
             s.update = step.update
+            if step.update or step.op == "update":
+                self.first_update = min(self.first_update, <Py_ssize_t>k)
             buffers = plan.buffers
             s.x_is_input = step.x is not None and buffers[step.x].arena == "x"
             s.y_is_output = (step.op in ("rescale", "dense", "activate", "dropout")
@@ -566,15 +570,23 @@ cdef class Executor:
         elif s.op == UPDATE:
             self.update.function(&self.update, s.dw, s.w_at, s.n_in * s.n_out)
 
-    cdef void execute_batch(self, Py_ssize_t rows, long long iteration, double rate,
-                            double* totals) noexcept nogil:
+    cdef int execute_batch(self, Py_ssize_t rows, long long iteration, double rate,
+                           double* totals) except -1 nogil:
+        # run() returns every 50 ms for signals (Ctrl-C). A heavy batch, which may take longer, looks
+        # for them between its steps too, while it has not begun to update: an exception
+        # leaves no half-made update.
         cdef Py_ssize_t k
         self.rows = rows
         self.last_loss = 0
         if self.optimizer >= 0:
             begin_update(&self.update, self.optimizer, &self.hyper, rate, iteration)
         for k in range(self.length):
+            if self.heavy and k <= self.first_update and clock() >= self.next_signal:
+                self.next_signal = clock() + 0.05
+                with gil:
+                    PyErr_CheckSignals()
             self.execute_step(&self.program[k], rows, iteration, totals)
+        return 0
 
     cdef Source targets(self, t, Py_ssize_t rows) except *:
         cdef Source s
@@ -664,7 +676,8 @@ cdef class Executor:
 
         Rows begin..end of `order` (row numbers; None: as they lie) are taken `batch_size` at a
         time, the last batch shorter. Stops between batches once `seconds` have passed; at least
-        one is done. The GIL is released.
+        one is done. The GIL is released. Ctrl-C raises KeyboardInterrupt before the next
+        update; `losses` then tells, by what was not written, how many batches were done.
 
         Parameters
         ----------
@@ -736,22 +749,25 @@ cdef class Executor:
                                  f"({self.plan.n_metrics}, 2)")
             sums = <double*>cnp.PyArray_DATA(own)
             deadline = clock() + <double>seconds
-            with nogil:
-                at = first
-                while at < last:
-                    rows = smaller(size, last - at)
-                    bad = self.fetch(&xs, &ts, &rs, numbers, at, rows, True)
-                    if bad >= 0:
-                        break
-                    if rates:
-                        rate = rates[done if n_rates > 1 else 0]
-                    self.execute_batch(rows, count + done, rate, sums)
-                    if out:
-                        out[done] = self.last_loss
-                    done += 1
-                    at += rows
-                    if clock() >= deadline:
-                        break
+            self.next_signal = clock() + 0.05
+            try:
+                with nogil:
+                    at = first
+                    while at < last:
+                        rows = smaller(size, last - at)
+                        bad = self.fetch(&xs, &ts, &rs, numbers, at, rows, True)
+                        if bad >= 0:
+                            break
+                        if rates:
+                            rate = rates[done if n_rates > 1 else 0]
+                        self.execute_batch(rows, count + done, rate, sums)
+                        if out:
+                            out[done] = self.last_loss
+                        done += 1
+                        at += rows
+                        if clock() >= deadline:
+                            break
+            finally:
                 self.x_now = self.x_buffer
             if bad >= 0:
                 raise self.out_of_range(bad, numbers, xs.rows)
@@ -772,13 +788,16 @@ cdef class Executor:
                 with nogil:
                     gather(&xs, NULL, 0, xs.rows, y)
                 return
-            with nogil:
-                while at < xs.rows:
-                    rows = smaller(self.capacity, xs.rows - at)
-                    self.bind(&xs, NULL, at, rows)
-                    self.y_now = y + at * self.n_out
-                    self.execute_batch(rows, 0, 0, NULL)
-                    at += rows
+            self.next_signal = clock() + 0.05
+            try:
+                with nogil:
+                    while at < xs.rows:
+                        rows = smaller(self.capacity, xs.rows - at)
+                        self.bind(&xs, NULL, at, rows)
+                        self.y_now = y + at * self.n_out
+                        self.execute_batch(rows, 0, 0, NULL)
+                        at += rows
+            finally:
                 self.y_now = NULL
                 self.x_now = self.x_buffer
 

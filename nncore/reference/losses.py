@@ -1,161 +1,202 @@
 """Losses: L of each row, and its derivative by that row's y, plainly.
 
-Each function takes outputs ``y`` (rows, columns) and targets ``t`` and returns the rows' losses,
-(rows,).  ``softmax_`` and ``sigmoid_`` losses take raw outputs z in place of y.
+Each function takes outputs ``y`` (rows, columns) and targets ``t``: of y's shape, or for the
+``sparse_`` losses one class number a row.  The loss returns the rows' values, (rows,), float64;
+its derivative an array of y's shape and dtype.  The ``softmax_`` and ``sigmoid_`` losses take raw
+outputs, before the activation, in place of y.  n is the number of columns, e the error y - t.
 """
 
 from __future__ import annotations
 
+import math
+import sys
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nncore.reference.activations import sigmoid, softmax, softplus
+from nncore.reference import evaluate
+from nncore.reference.activations import _below_largest, sigmoid, softmax
 
 Array = NDArray[Any]
 
 EPSILON = 1e-7  # Keras's, which keeps logarithms finite
 
 
+def _mean(values: Array) -> Array:
+    """Mean of each row, summed in float64."""
+    return values.mean(axis=1, dtype=np.float64)
+
+
+# --- numbers ---
+
+
 def mean_squared_error(y: Array, t: Array) -> Array:
-    """Mean over the columns of (y - t)^2."""
-    return np.mean((y - t) ** 2, axis=1)
+    """Return the mean of e^2."""
+    return _mean((y - t) ** 2)
 
 
 def mean_squared_error_derivative(y: Array, t: Array) -> Array:
-    """2 (y - t) / n."""
+    """Return 2 e / n."""
     return 2 * (y - t) / y.shape[1]
 
 
 def mean_absolute_error(y: Array, t: Array) -> Array:
-    """Mean of |y - t|."""
-    return np.mean(np.abs(y - t), axis=1)
+    """Return the mean of |e|."""
+    return _mean(np.abs(y - t))
 
 
 def mean_absolute_error_derivative(y: Array, t: Array) -> Array:
-    """sign(y - t) / n."""
+    """Return sign(e) / n, 0 where e is 0."""
     return np.sign(y - t) / y.shape[1]
 
 
 def huber(y: Array, t: Array, delta: float) -> Array:
-    """Mean of e^2 / 2 where |e| <= delta, else delta |e| - delta^2 / 2 (Huber 1964)."""
+    """Return the mean of e^2 / 2 where |e| <= delta, else delta |e| - delta^2 / 2 (Huber 1964).
+
+    Both are q (|e| - q / 2), q = min(|e|, delta).
+    """
     e = np.abs(y - t)
-    return np.mean(np.where(e <= delta, e * e / 2, delta * e - delta * delta / 2), axis=1)
+    q = np.minimum(e, delta)
+    return _mean(q * (e - q / 2))
 
 
 def huber_derivative(y: Array, t: Array, delta: float) -> Array:
-    """e, no further from 0 than delta, / n."""
+    """Return e / n, e no further from 0 than delta."""
     return np.clip(y - t, -delta, delta) / y.shape[1]
 
 
 def log_cosh(y: Array, t: Array) -> Array:
-    """Mean of log(cosh(e)), written so that cosh cannot overflow."""
+    """Return the mean of log(cosh e) = |e| + log(1 + e^(-2 |e|)) - log 2."""
     e = np.abs(y - t)
-    return np.mean(e + np.log1p(np.exp(-2 * e)) - np.log(2), axis=1)
+    return _mean(e + np.log1p(np.exp(-2 * e)) - math.log(2))
 
 
 def log_cosh_derivative(y: Array, t: Array) -> Array:
-    """tanh(e) / n."""
+    """Return tanh(e) / n."""
     return np.tanh(y - t) / y.shape[1]
 
 
 def poisson(y: Array, t: Array) -> Array:
-    """Mean of y - t log(y + 1e-7)."""
-    return np.mean(y - t * np.log(y + EPSILON), axis=1)
+    """Return the mean of y - t log(y + 1e-7): Keras's, without the constant log t!."""
+    return _mean(y - t * np.log(y + EPSILON))
 
 
 def poisson_derivative(y: Array, t: Array) -> Array:
-    """(1 - t / (y + 1e-7)) / n."""
+    """Return (1 - t / (y + 1e-7)) / n."""
     return (1 - t / (y + EPSILON)) / y.shape[1]
 
 
+# --- probabilities ---
+
+
+def _smooth(t: Array, smoothing: float, classes: int) -> Array:
+    """Targets moved towards 1 / classes (Szegedy et al. 2016, section 7)."""
+    return t * (1 - smoothing) + smoothing / classes if smoothing else t
+
+
+def _clip(p: Array) -> Array:
+    return np.clip(p, EPSILON, 1 - EPSILON)
+
+
+def _inside(p: Array) -> Array:
+    """Where clipping changed nothing, so that the derivative is not 0."""
+    return (p >= EPSILON) & (p <= 1 - EPSILON)
+
+
 def binary_crossentropy(y: Array, t: Array, smoothing: float) -> Array:
-    """Mean of -(t log y + (1 - t) log(1 - y)), y a probability."""
-    t = t * (1 - smoothing) + smoothing / 2
-    p = np.clip(y, EPSILON, 1 - EPSILON)
-    return np.mean(-(t * np.log(p) + (1 - t) * np.log(1 - p)), axis=1)
+    """Return the mean of -(t log y + (1 - t) log(1 - y)), y clipped to [1e-7, 1 - 1e-7]."""
+    t, p = _smooth(t, smoothing, 2), _clip(y)
+    return _mean(-(t * np.log(p) + (1 - t) * np.log(1 - p)))
 
 
 def binary_crossentropy_derivative(y: Array, t: Array, smoothing: float) -> Array:
-    """(y - t) / (y (1 - y)) / n; 0 where y was clipped."""
-    t = t * (1 - smoothing) + smoothing / 2
-    p = np.clip(y, EPSILON, 1 - EPSILON)
-    inside = (y >= EPSILON) & (y <= 1 - EPSILON)
-    return np.where(inside, (p - t) / (p * (1 - p)), 0) / y.shape[1]
+    """Return (y - t) / (y (1 - y)) / n; 0 where y was clipped."""
+    t, p = _smooth(t, smoothing, 2), _clip(y)
+    return np.where(_inside(y), (p - t) / (p * (1 - p)), 0) / y.shape[1]
 
 
 def categorical_crossentropy(y: Array, t: Array, smoothing: float) -> Array:
-    """-sum_j t_j log p_j with p = y / sum y, clipped to [1e-7, 1 - 1e-7]."""
-    t = t * (1 - smoothing) + smoothing / y.shape[1]
+    """Return -sum_j t_j log p_j, p = y / sum_k y_k clipped to [1e-7, 1 - 1e-7]."""
+    t = _smooth(t, smoothing, y.shape[1])
     p = y / y.sum(axis=1, keepdims=True)
-    return np.asarray(-(t * np.log(np.clip(p, EPSILON, 1 - EPSILON))).sum(axis=1))
+    return -(t * np.log(_clip(p))).sum(axis=1, dtype=np.float64)
 
 
 def categorical_crossentropy_derivative(y: Array, t: Array, smoothing: float) -> Array:
-    """(g_k - sum_j g_j p_j) / sum y with g_j = -t_j / p_j, 0 where p_j was clipped."""
-    t = t * (1 - smoothing) + smoothing / y.shape[1]
+    """Return (g_k - sum_j g_j p_j) / sum_j y_j; g_j = -t_j / p_j, 0 where p_j was clipped."""
+    t = _smooth(t, smoothing, y.shape[1])
     total = y.sum(axis=1, keepdims=True)
     p = y / total
-    inside = (p >= EPSILON) & (p <= 1 - EPSILON)
-    g = np.where(inside, -t / np.clip(p, EPSILON, 1 - EPSILON), 0)
+    g = np.where(_inside(p), -t / _clip(p), 0)
     return (g - (g * p).sum(axis=1, keepdims=True)) / total
 
 
-def _one_hot(labels: Array, y: Array) -> Array:
-    return np.eye(y.shape[1], dtype=y.dtype)[labels.reshape(-1)]
+def _at(t: Array) -> tuple[Array, Array]:
+    """Index of each row's label: a[_at(t)] is one number a row."""
+    return np.arange(len(t)), t.reshape(-1)
 
 
 def sparse_categorical_crossentropy(y: Array, t: Array) -> Array:
-    """-log p_label: categorical cross-entropy of a row whose target is a class number."""
-    return categorical_crossentropy(y, _one_hot(t, y), 0.0)
+    """Return -log p_label: categorical cross-entropy when all of a row's target is one class."""
+    return -np.log(_clip(y[_at(t)] / y.sum(axis=1))).astype(np.float64)
 
 
 def sparse_categorical_crossentropy_derivative(y: Array, t: Array) -> Array:
-    """As for the one-hot target."""
-    return categorical_crossentropy_derivative(y, _one_hot(t, y), 0.0)
+    """Return 1 / sum_j y_j, less 1 / y_label at the label; 0 where p_label was clipped."""
+    inside = _inside(y[_at(t)] / y.sum(axis=1))
+    dy = np.repeat(inside / y.sum(axis=1), y.shape[1]).reshape(y.shape).astype(y.dtype)
+    dy[_at(t)] -= np.where(inside, 1 / np.where(inside, y[_at(t)], 1), 0)
+    return dy
+
+
+# --- raw outputs ---
 
 
 def sigmoid_binary_crossentropy(y: Array, t: Array, smoothing: float) -> Array:
-    """Binary cross-entropy of sigmoid(z): mean of log(1 + e^z) - z t."""
-    t = t * (1 - smoothing) + smoothing / 2
-    return np.mean(softplus(y) - y * t, axis=1)
+    """Return binary cross-entropy of sigmoid(y): the mean of log(1 + e^y) - t y.
+
+    Written max(y, 0) - t y + log(1 + e^-|y|), nothing overflows and no digits cancel.
+    """
+    t = _smooth(t, smoothing, 2)
+    return _mean(np.maximum(y, 0) - t * y + np.log1p(np.exp(-np.abs(y))))
 
 
 def sigmoid_binary_crossentropy_derivative(y: Array, t: Array, smoothing: float) -> Array:
-    """(sigmoid(z) - t) / n."""
-    return (sigmoid(y) - (t * (1 - smoothing) + smoothing / 2)) / y.shape[1]
+    """Return (sigmoid(y) - t) / n."""
+    return (sigmoid(y) - _smooth(t, smoothing, 2)) / y.shape[1]
+
+
+def _log_softmax(y: Array) -> Array:
+    below = _below_largest(y)
+    return below - np.log(np.exp(below).sum(axis=1, keepdims=True))
 
 
 def softmax_categorical_crossentropy(y: Array, t: Array, smoothing: float) -> Array:
-    """-sum_j t_j log softmax(z)_j = sum_j t_j (log sum_k e^z_k - z_j)."""
-    t = t * (1 - smoothing) + smoothing / y.shape[1]
-    shifted = y - y.max(axis=1, keepdims=True)
-    log_sum = np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    return np.asarray((t * (log_sum - shifted)).sum(axis=1))
+    """Return -sum_j t_j log softmax(y)_j."""
+    t = _smooth(t, smoothing, y.shape[1])
+    return -(t * _log_softmax(y)).sum(axis=1, dtype=np.float64)
 
 
 def softmax_categorical_crossentropy_derivative(y: Array, t: Array, smoothing: float) -> Array:
-    """softmax(z) sum_j t_j - t."""
-    t = t * (1 - smoothing) + smoothing / y.shape[1]
+    """Return softmax(y) sum_j t_j - t, where the sum is 1 for probabilities."""
+    t = _smooth(t, smoothing, y.shape[1])
     return softmax(y) * t.sum(axis=1, keepdims=True) - t
 
 
 def softmax_sparse_categorical_crossentropy(y: Array, t: Array) -> Array:
-    """-log softmax(z)_label."""
-    return softmax_categorical_crossentropy(y, _one_hot(t, y), 0.0)
+    """Return -log softmax(y)_label."""
+    return -_log_softmax(y)[_at(t)].astype(np.float64)
 
 
 def softmax_sparse_categorical_crossentropy_derivative(y: Array, t: Array) -> Array:
-    """softmax(z) - 1 at the label."""
-    return softmax_categorical_crossentropy_derivative(y, _one_hot(t, y), 0.0)
+    """Return softmax(y), less 1 at the label."""
+    dy = softmax(y)
+    dy[_at(t)] -= 1
+    return dy
 
 
-#: The losses that have a parameter: delta, or label smoothing.
-PARAMETRIC = frozenset({
-    "huber", "binary_crossentropy", "categorical_crossentropy", "sigmoid_binary_crossentropy",
-    "softmax_categorical_crossentropy",
-})  # fmt: skip
+# --- a batch ---
 
 
 def batch_loss(
@@ -165,27 +206,43 @@ def batch_loss(
     r: Array | None = None,
     alpha: float = 0.0,
     reduction: str = "sum_over_batch_size",
-) -> tuple[float, Array]:
+    derivative: bool = True,
+) -> tuple[float, Array | None]:
     """Return a batch's loss, sum_i s r_i L_i, and its derivative by y.
 
-    s is 1 / rows, 1 (``"sum"``) or 1 / sum r (``"mean_with_sample_weight"``).  The root mean
-    squared error is one number for the batch, the root of that sum for the squared error; its
-    derivative is the sum's over twice the root, and 0 where the root is 0.
+    Parameters
+    ----------
+    name : str
+        A loss of this module, or ``"root_mean_squared_error"``: one number for the batch, the
+        root of that sum for the squared error.  Its derivative is the sum's over twice the root,
+        and 0 where the root is 0.
+    y, t : ndarray
+        As the loss takes them.
+    r : ndarray (rows,), optional
+        Weights of the rows; all 1 when None.
+    alpha : float
+        The loss's parameter: delta, or label smoothing.
+    reduction : {"sum_over_batch_size", "mean", "sum", "mean_with_sample_weight"}
+        s is 1 / rows for the first two, 1, or 1 / sum r (0 where that sum is 0).
+    derivative : bool
+        Whether the derivative is wanted; None is returned in its place otherwise.
     """
+    losses = sys.modules[__name__]
     rooted = name == "root_mean_squared_error"
-    base = "mean_squared_error" if rooted else name
-    rest = (alpha,) if base in PARAMETRIC else ()
-    rows = globals()[base](y, t, *rest).astype(np.float64)
-    weights = np.ones(len(y)) if r is None else np.asarray(r, dtype=np.float64)
+    name = "mean_squared_error" if rooted else name
+    weights = np.ones(len(y)) if r is None else r.reshape(-1).astype(np.float64)
     if reduction == "sum":
         scale = 1.0
     elif reduction == "mean_with_sample_weight":
-        scale = 1 / weights.sum() if weights.sum() > 0 else 0.0
+        scale = 1 / weights.sum() if weights.sum() != 0 else 0.0
     else:
         scale = 1 / len(y)
-    value = float((scale * weights * rows).sum())
-    dy = globals()[f"{base}_derivative"](y, t, *rest) * (scale * weights)[:, None]
+    weights = scale * weights
+    value = float(weights @ evaluate(losses, name, y, t, alpha=alpha))
     if rooted:
-        value = float(np.sqrt(value))
-        dy = dy / (2 * value) if value != 0 else np.zeros_like(dy)
-    return value, dy.astype(y.dtype)
+        value = math.sqrt(value) if value >= 0 else math.nan
+        weights = weights / (2 * value) if value != 0 else np.zeros_like(weights)
+    if not derivative:
+        return value, None
+    dy = evaluate(losses, f"{name}_derivative", y, t, alpha=alpha)
+    return value, dy * weights[:, None].astype(y.dtype)

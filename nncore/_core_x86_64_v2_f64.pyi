@@ -1,3 +1,0 @@
-from nncore._core import *
-
-__test__: dict[str, str]
