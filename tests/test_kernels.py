@@ -316,7 +316,6 @@ def test_permutation_is_one_and_depends_on_seed_and_epoch():
     assert kernels.permutation(8, 42, 0).tolist() == [3, 6, 0, 7, 1, 2, 5, 4]
 
 
-
 def test_dropout_keeps_the_mean_and_repeats(dtype):
     x = np.ones((200, 100), dtype)
     y = kernels.dropout(x, 0.3, seed=9, iteration=4)
