@@ -230,7 +230,7 @@ cdef double loss_rows(int kind, int reduction, const_restricted y, const_restric
     elif reduction == MEAN_WITH_SAMPLE_WEIGHT:
         for i in range(rows):
             weight += r[i] if r else 1
-        scale = 1 / weight if weight > 0 else 0
+        scale = 1 / weight if weight != 0 else 0
     for i in range(rows):
         if labels:
             label = labels[i]

@@ -267,8 +267,8 @@ cdef class Executor:
         The most threads used. The result's bits do not depend on it.
     """
 
-    cdef readonly object plan, gradients, batch_size
-    cdef object parameters_, slots_, work, x_, t_, labels_, r_, scratch_, lock
+    cdef readonly object plan, parameters, slots, gradients, batch_size
+    cdef object work, x_, t_, labels_, r_, scratch_, lock
     cdef Instruction* program
     cdef Py_ssize_t length, first_update, capacity, n_in, n_out, n_parameters, scratch_step, rows
     cdef int threads, optimizer
@@ -312,8 +312,8 @@ cdef class Executor:
         self.n_out = plan.n_out
         self.n_parameters = plan.n_parameters
         self.takes_labels = plan.labels
-        self.parameters_ = parameters
-        self.slots_ = slots
+        self.parameters = parameters
+        self.slots = slots
         dtype = plan.dtype
         self.work = aligned(plan.n_work * self.capacity + DEF_SLACK, dtype)
         self.x_ = aligned(plan.n_in * self.capacity + DEF_SLACK, dtype)
@@ -845,7 +845,7 @@ cdef class Executor:
                              f"received {buffer}")
         b = self.plan.buffers[buffer]
         rows = b.rows or self.rows
-        source = {"parameters": self.parameters_, "gradients": self.gradients, "work": self.work,
+        source = {"parameters": self.parameters, "gradients": self.gradients, "work": self.work,
                   "x": self.x_, "t": self.t_, "labels": self.labels_, "r": self.r_}[b.arena]
         at = b.offset * (self.capacity if b.arena == "work" else 1)
         return source[at:at + rows * b.cols].reshape(rows, b.cols).copy()
