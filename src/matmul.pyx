@@ -17,6 +17,7 @@ cdef extern from "microkernel.h" nogil:
     void multiply_tile(int rows, int cols, int unit, Py_ssize_t k, const real* a,
                        Py_ssize_t a_step, const real* b, Py_ssize_t b_step, real* tile,
                        int add)
+    void prefetch_for_write(const void* p)
 
 cdef enum:
     BLOCK_P = 256
@@ -25,6 +26,9 @@ cdef enum:
 # tile holds rows x cols numbers, TILE_COLS apart, of c from (i, j) on.
 ctypedef void (*epilogue_pointer)(const void* context, real* tile, Py_ssize_t i, Py_ssize_t j,
                                   int rows, int cols) noexcept nogil
+
+ctypedef void (*prepare_pointer)(const void* context, Py_ssize_t i, Py_ssize_t j, int rows,
+                                 int cols) noexcept nogil
 
 ctypedef struct Matmul:
     Py_ssize_t m, n, k
@@ -36,6 +40,7 @@ ctypedef struct Matmul:
     bint b_transposed
     bint b_slack            # a tile's width may be read past b's end
     epilogue_pointer epilogue
+    prepare_pointer prepare     # NULL, or what brings the epilogue's memory near meanwhile
     const void* context
     int n_threads
     real* scratch           # scratch_size(m, n, k) numbers for each thread
@@ -186,6 +191,9 @@ cdef void multiply_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_ssiz
                             # Tiles one after another, in the order (rows, columns).
                             tile = partial + ((ib + i) // TILE_ROWS * tiles
                                               + j // TILE_COLS) * TILE_SIZE
+                        if last and mm.prepare:
+                            mm.prepare(mm.context, i0 + ib + i, j0 + jb + j, <int>tile_rows,
+                                       <int>tile_cols)
                         multiply_tile(<int>tile_rows, <int>tile_cols, unit, ps, a, a_step, b,
                                       b_step, tile, not first)
                         if last:
@@ -313,6 +321,24 @@ cdef void backward_weights_epilogue(const void* context, real* tile, Py_ssize_t 
         gradient_epilogue(d, tile + r * TILE_COLS, (i + r) * d.step + j, cols)
 
 
+cdef void backward_weights_prepare(const void* context, Py_ssize_t i, Py_ssize_t j, int rows,
+                                   int cols) noexcept nogil:
+    # The tile's weights and slots are far away, in short pieces that no hardware prefetcher
+    # guesses; they arrive while the tile is being computed.
+    cdef const BackwardWeights* d = <const BackwardWeights*>context
+    cdef const Update* u = d.update
+    cdef Py_ssize_t line = 64 // sizeof(real), r, c, s
+    cdef const real* w
+    for r in range(rows):
+        w = u.parameters + d.at + (i + r) * d.step + j
+        c = 0
+        while c < cols:
+            prefetch_for_write(w + c)
+            for s in range(u.n_slots):
+                prefetch_for_write(u.slots + (w + c - u.parameters) + s * u.stride)
+            c += line
+
+
 cdef void column_sums(const real* dz, Py_ssize_t rows, Py_ssize_t cols, Py_ssize_t step,
                       restricted sums) noexcept nogil:
     # sums_j = sum_i dz(i, j), i in order.
@@ -344,6 +370,7 @@ cdef void dense(const real* x, const real* w, const Forward* f, Py_ssize_t rows,
     mm.b_transposed = False
     mm.b_slack = slack
     mm.epilogue = forward_epilogue
+    mm.prepare = NULL
     mm.context = f
     mm.n_threads = n_threads
     mm.scratch = scratch
@@ -368,6 +395,7 @@ cdef void dense_backward_data(const real* dz, const real* w, const BackwardData*
     mm.b_transposed = True
     mm.b_slack = False
     mm.epilogue = backward_data_epilogue
+    mm.prepare = NULL
     mm.context = d
     mm.n_threads = n_threads
     mm.scratch = scratch
@@ -392,6 +420,7 @@ cdef void dense_backward_weights(const real* x, const real* dz, const BackwardWe
     mm.b_transposed = False
     mm.b_slack = slack
     mm.epilogue = backward_weights_epilogue
+    mm.prepare = backward_weights_prepare if d.dw == NULL else NULL
     mm.context = d
     mm.n_threads = n_threads
     mm.scratch = scratch

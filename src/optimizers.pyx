@@ -19,9 +19,11 @@ ctypedef struct Update:
     real* parameters
     real* slots
     Py_ssize_t stride       # from one slot's vector to the next
+    int n_slots
     real rate               # the learning rate, with Adam's bias corrections in it
     real decay              # learning rate times weight decay
-    real momentum, rho, epsilon, beta_1, beta_2, centered
+    real momentum, rho, epsilon, centered
+    real less_rho, less_beta_1, less_beta_2     # 1 - rho ..., subtracted in double
     void (*function)(const Update*, const real*, Py_ssize_t, Py_ssize_t) noexcept nogil
 
 ctypedef void (*update_pointer)(const Update*, const real*, Py_ssize_t, Py_ssize_t) noexcept nogil
@@ -84,9 +86,10 @@ cdef void update_rmsprop(const Update* u, const real* gradient, Py_ssize_t at,
     cdef restricted v = u.slots + at
     cdef const_restricted g = gradient
     cdef real rate = u.rate, decay = u.decay, epsilon = u.epsilon, rho = u.rho
+    cdef real less_rho = u.less_rho
     cdef Py_ssize_t i
     for i in range(n):
-        v[i] = rho * v[i] + (R(1) - rho) * (g[i] * g[i])
+        v[i] = rho * v[i] + less_rho * (g[i] * g[i])
         w[i] = w[i] - w[i] * decay - rate * g[i] / sqrt_(v[i] + epsilon)
 
 
@@ -100,11 +103,12 @@ cdef void update_rmsprop_full(const Update* u, const real* gradient, Py_ssize_t 
     cdef restricted m = u.slots + 2 * u.stride + at
     cdef const_restricted g = gradient
     cdef real rate = u.rate, decay = u.decay, epsilon = u.epsilon, rho = u.rho
+    cdef real less_rho = u.less_rho
     cdef real momentum = u.momentum, centered = u.centered
     cdef Py_ssize_t i
     for i in range(n):
-        v[i] = rho * v[i] + (R(1) - rho) * (g[i] * g[i])
-        a[i] = centered * (rho * a[i] + (R(1) - rho) * g[i])
+        v[i] = rho * v[i] + less_rho * (g[i] * g[i])
+        a[i] = centered * (rho * a[i] + less_rho * g[i])
         m[i] = momentum * m[i] + rate * g[i] / sqrt_(v[i] - a[i] * a[i] + epsilon)
         w[i] = w[i] - w[i] * decay - m[i]
 
@@ -118,11 +122,11 @@ cdef void update_adam(const Update* u, const real* gradient, Py_ssize_t at,
     cdef restricted v = u.slots + u.stride + at
     cdef const_restricted g = gradient
     cdef real rate = u.rate, decay = u.decay, epsilon = u.epsilon
-    cdef real one_less_1 = R(1) - u.beta_1, one_less_2 = R(1) - u.beta_2
+    cdef real less_beta_1 = u.less_beta_1, less_beta_2 = u.less_beta_2
     cdef Py_ssize_t i
     for i in range(n):
-        m[i] = m[i] + (g[i] - m[i]) * one_less_1
-        v[i] = v[i] + (g[i] * g[i] - v[i]) * one_less_2
+        m[i] = m[i] + (g[i] - m[i]) * less_beta_1
+        v[i] = v[i] + (g[i] * g[i] - v[i]) * less_beta_2
         w[i] = w[i] - w[i] * decay - rate * m[i] / (sqrt_(v[i]) + epsilon)
 
 
@@ -135,11 +139,11 @@ cdef void update_amsgrad(const Update* u, const real* gradient, Py_ssize_t at,
     cdef restricted h = u.slots + 2 * u.stride + at
     cdef const_restricted g = gradient
     cdef real rate = u.rate, decay = u.decay, epsilon = u.epsilon
-    cdef real one_less_1 = R(1) - u.beta_1, one_less_2 = R(1) - u.beta_2
+    cdef real less_beta_1 = u.less_beta_1, less_beta_2 = u.less_beta_2
     cdef Py_ssize_t i
     for i in range(n):
-        m[i] = m[i] + (g[i] - m[i]) * one_less_1
-        v[i] = v[i] + (g[i] * g[i] - v[i]) * one_less_2
+        m[i] = m[i] + (g[i] - m[i]) * less_beta_1
+        v[i] = v[i] + (g[i] * g[i] - v[i]) * less_beta_2
         h[i] = h[i] if h[i] > v[i] else v[i]
         w[i] = w[i] - w[i] * decay - rate * m[i] / (sqrt_(h[i]) + epsilon)
 
@@ -172,10 +176,17 @@ cdef void begin_update(Update* u, int kind, const Hyper* h, double learning_rate
     u.momentum = <real>h.momentum
     u.rho = <real>h.rho
     u.epsilon = <real>h.epsilon
-    u.beta_1 = <real>h.beta_1
-    u.beta_2 = <real>h.beta_2
+    u.less_rho = <real>(1 - h.rho)
+    u.less_beta_1 = <real>(1 - h.beta_1)
+    u.less_beta_2 = <real>(1 - h.beta_2)
     u.centered = <real>h.centered
     u.function = update_function(kind)
+    if kind == SGD:
+        u.n_slots = 0
+    elif kind == ADAM:
+        u.n_slots = 2
+    else:
+        u.n_slots = 3 if kind == AMSGRAD or kind == RMSPROP_FULL else 1
 
 
 cdef inline void add_penalty(restricted g, const_restricted w, Py_ssize_t n, real l1,
