@@ -2,9 +2,9 @@
 # in the L1 cache, to a function that does the rest: bias and activation, the derivative of
 # the layer below, or the optimizer's update.
 #
-# Loops (Goto and van de Geijn 2008): columns in blocks of BLOCK_COLS, p in blocks of BLOCK_P,
-# rows in blocks of BLOCK_ROWS; then tiles. Panels of a and b are copied (packed) where
-# they are read often enough to pay for it. Which loops and copies are made depends on the shape
+# Loops (after Goto and van de Geijn 2008): columns in blocks, p in blocks of BLOCK_P, then tiles, row
+# by row of them. A tile's panel of a (rows x p) stays in the L1 cache, the block's panels of b
+# (p x columns) in L2. They are copied (packed) where they are read often enough to pay for it. Which loops and copies are made depends on the shape
 # alone, and p always runs in order, so the result does not depend on the number of threads.
 
 cdef extern from "microkernel.h" nogil:
@@ -17,7 +17,7 @@ cdef extern from "microkernel.h" nogil:
     void multiply_tile(int rows, int cols, int unit, Py_ssize_t k, const real* a,
                        Py_ssize_t a_step, const real* b, Py_ssize_t b_step, real* tile,
                        int add)
-    void prefetch_for_write(const void* p)
+    void prefetch_far(const void* p)
 
 cdef enum:
     BLOCK_P = 256
@@ -55,22 +55,17 @@ cdef inline Py_ssize_t round_up(Py_ssize_t n, Py_ssize_t to) noexcept nogil:
     return (n + to - 1) // to * to
 
 
-cdef inline Py_ssize_t block_rows() noexcept nogil:
-    # A block of a's panels, BLOCK_ROWS x BLOCK_P, takes a quarter of a megabyte.
-    return 20 * TILE_ROWS * 4 // sizeof(real)
-
-
 cdef inline Py_ssize_t block_cols() noexcept nogil:
     return 16 * TILE_COLS
 
 
 cdef Py_ssize_t scratch_size(Py_ssize_t m, Py_ssize_t n, Py_ssize_t k) noexcept nogil:
-    # Numbers of scratch that one thread needs: panels of a and b, and, when p is in
+    # Numbers of scratch that one thread needs: a panel of a, a block of b, and, when p is in
     # several blocks, the unfinished tiles of one block of columns.
     cdef Py_ssize_t p = smaller(k, BLOCK_P)
     cdef Py_ssize_t rows = round_up(m, TILE_ROWS)
     cdef Py_ssize_t cols = smaller(round_up(n, TILE_COLS), block_cols())
-    cdef Py_ssize_t size = smaller(rows, block_rows()) * p + p * cols + 64
+    cdef Py_ssize_t size = round_up(TILE_ROWS * p, 64) + p * cols + 64
     if k > BLOCK_P:
         size += rows * cols
     return round_up(size, 64)
@@ -122,23 +117,22 @@ cdef void multiply_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_ssiz
                          Py_ssize_t j1, real* scratch) noexcept nogil:
     # Rows i0..i1 and columns j0..j1 of c, by one thread. i0 and j0 are multiples of the tile.
     cdef Py_ssize_t m = i1 - i0, n = j1 - j0, k = mm.k
-    cdef Py_ssize_t row_block = block_rows(), col_block = block_cols()
+    cdef Py_ssize_t col_block = block_cols()
     cdef bint split = k > BLOCK_P
     # Packing b pays when several tiles of rows read it; a transposed b must be packed.
     cdef bint pack_b = mm.b_transposed or (mm.m > 4 * TILE_ROWS and mm.n > 4 * TILE_COLS)
     # Packing a pays when several tiles of columns read it.
     cdef bint pack_a = mm.n > 4 * TILE_COLS and mm.m >= TILE_ROWS
     cdef Py_ssize_t p_block = smaller(k, BLOCK_P)
-    cdef real* a_panels = scratch
-    cdef real* b_panels = a_panels + smaller(round_up(mm.m, TILE_ROWS), row_block) * p_block
+    cdef real* a_panel = scratch
+    cdef real* b_panels = a_panel + round_up(TILE_ROWS * p_block, 64)
     cdef real* partial = b_panels + p_block * smaller(round_up(mm.n, TILE_COLS), col_block)
     cdef tile_buffer buffer[MAX_TILE]
     cdef real* tile
     cdef const real* a
     cdef const real* b
-    cdef Py_ssize_t jb, pb, ib, i, j, cols, ps, rows, tile_rows, tile_cols, tiles, a_step
-    cdef Py_ssize_t b_step
-    cdef bint first, last, packed, unit
+    cdef Py_ssize_t jb, pb, i, j, cols, ps, whole, tile_rows, tile_cols, tiles, a_step, b_step
+    cdef bint first, last, unit
     # No range(start, stop, step) here: Cython's code for a runtime step is slow and long.
     jb = 0
     while jb < n:
@@ -149,59 +143,55 @@ cdef void multiply_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_ssiz
             ps = smaller(BLOCK_P, k - pb)
             first = pb == 0
             last = pb + ps >= k
-            ib = 0
-            while ib < m:
-                rows = smaller(row_block, m - ib)
+            # The last tile's columns may end at the end of b's memory: then it is packed alone.
+            whole = cols if pack_b else cols - (0 if mm.b_slack else cols % TILE_COLS)
+            j = 0 if pack_b else whole
+            while j < cols:
+                tile_cols = smaller(TILE_COLS, cols - j)
+                if mm.b_transposed:
+                    b = mm.b + (j0 + jb + j) * mm.b_step + pb
+                else:
+                    b = mm.b + pb * mm.b_step + j0 + jb + j
+                pack_cols(b, mm.b_step, mm.b_transposed, ps, tile_cols, b_panels + j * ps)
+                j += TILE_COLS
+            i = 0
+            while i < m:
+                # Along the rows of c: what the epilogue reads and writes lies side by side.
+                tile_rows = smaller(TILE_ROWS, m - i)
+                if mm.a_transposed:
+                    a = mm.a + pb * mm.a_step + i0 + i
+                else:
+                    a = mm.a + (i0 + i) * mm.a_step + pb
+                a_step = mm.a_step
+                unit = mm.a_transposed
+                if pack_a:
+                    pack_rows(a, mm.a_step, mm.a_transposed, tile_rows, ps, a_panel)
+                    a = a_panel
+                    a_step = TILE_ROWS
+                    unit = True
                 j = 0
                 while j < cols:
                     tile_cols = smaller(TILE_COLS, cols - j)
-                    # The last tile's columns may end at the end of b's memory.
-                    packed = pack_b or (tile_cols < TILE_COLS and not mm.b_slack)
-                    if packed:
+                    if pack_b or j >= whole:
                         b = b_panels + j * ps
                         b_step = TILE_COLS
-                        if ib == 0:
-                            if mm.b_transposed:
-                                pack_cols(mm.b + (j0 + jb + j) * mm.b_step + pb, mm.b_step, True,
-                                          ps, tile_cols, b_panels + j * ps)
-                            else:
-                                pack_cols(mm.b + pb * mm.b_step + j0 + jb + j, mm.b_step, False,
-                                          ps, tile_cols, b_panels + j * ps)
                     else:
                         b = mm.b + pb * mm.b_step + j0 + jb + j
                         b_step = mm.b_step
-                    i = 0
-                    while i < rows:
-                        tile_rows = smaller(TILE_ROWS, rows - i)
-                        if mm.a_transposed:
-                            a = mm.a + pb * mm.a_step + i0 + ib + i
-                        else:
-                            a = mm.a + (i0 + ib + i) * mm.a_step + pb
-                        a_step = mm.a_step
-                        unit = mm.a_transposed
-                        if pack_a:
-                            if j == 0:
-                                pack_rows(a, mm.a_step, mm.a_transposed, tile_rows, ps,
-                                          a_panels + i * ps)
-                            a = a_panels + i * ps
-                            a_step = TILE_ROWS
-                            unit = True
-                        tile = buffer
-                        if split:
-                            # Tiles one after another, in the order (rows, columns).
-                            tile = partial + ((ib + i) // TILE_ROWS * tiles
-                                              + j // TILE_COLS) * TILE_SIZE
-                        if last and mm.prepare:
-                            mm.prepare(mm.context, i0 + ib + i, j0 + jb + j, <int>tile_rows,
-                                       <int>tile_cols)
-                        multiply_tile(<int>tile_rows, <int>tile_cols, unit, ps, a, a_step, b,
-                                      b_step, tile, not first)
-                        if last:
-                            mm.epilogue(mm.context, tile, i0 + ib + i, j0 + jb + j,
-                                        <int>tile_rows, <int>tile_cols)
-                        i += TILE_ROWS
+                    tile = buffer
+                    if split:
+                        # Tiles one after another, in the order (rows, columns).
+                        tile = partial + (i // TILE_ROWS * tiles + j // TILE_COLS) * TILE_SIZE
+                    if last and mm.prepare:
+                        mm.prepare(mm.context, i0 + i, j0 + jb + j, <int>tile_rows,
+                                   <int>tile_cols)
+                    multiply_tile(<int>tile_rows, <int>tile_cols, unit, ps, a, a_step, b, b_step,
+                                  tile, not first)
+                    if last:
+                        mm.epilogue(mm.context, tile, i0 + i, j0 + jb + j, <int>tile_rows,
+                                    <int>tile_cols)
                     j += TILE_COLS
-                ib += row_block
+                i += TILE_ROWS
             pb += BLOCK_P
         jb += col_block
 
@@ -333,9 +323,9 @@ cdef void backward_weights_prepare(const void* context, Py_ssize_t i, Py_ssize_t
         w = u.parameters + d.at + (i + r) * d.step + j
         c = 0
         while c < cols:
-            prefetch_for_write(w + c)
+            prefetch_far(w + c)
             for s in range(u.n_slots):
-                prefetch_for_write(u.slots + (w + c - u.parameters) + s * u.stride)
+                prefetch_far(u.slots + (w + c - u.parameters) + s * u.stride)
             c += line
 
 

@@ -37,8 +37,8 @@
 #if defined(__GNUC__) || defined(__clang__)
 
 #define NNCORE_VECTOR_EXTENSIONS 1
-/* Ask for the cache line at p, which will be written soon. */
-#define prefetch_for_write(p) __builtin_prefetch((p), 1, 3)
+/* Ask for the cache line at p. Into the L2 cache: rows 2 KB apart would crowd each other out of L1. */
+#define prefetch_far(p) __builtin_prefetch((p), 0, 2)
 #define NNCORE_ALIGNED __attribute__((aligned(64)))
 #define ALWAYS_INLINE inline __attribute__((always_inline))
 /* Loads and stores of any alignment, of memory that is also read as scalars. */
@@ -149,7 +149,7 @@ static void multiply_tile(int rows, int cols, int unit, ptrdiff_t k, const real 
 #else /* A compiler without vector extensions (MSVC): right, and slower. */
 
 #define NNCORE_VECTOR_EXTENSIONS 0
-#define prefetch_for_write(p) ((void)(p))
+#define prefetch_far(p) ((void)(p))
 #define NNCORE_ALIGNED
 
 static void multiply_tile(int rows, int cols, int unit, ptrdiff_t k, const real *a,

@@ -572,8 +572,8 @@ cdef class Executor:
 
     cdef int execute_batch(self, Py_ssize_t rows, long long iteration, double rate,
                            double* totals) except -1 nogil:
-        # run() returns every 50 ms for signals (Ctrl-C). A heavy batch, which may take longer, looks
-        # for them between its steps too, while it has not begun to update: an exception
+        # run() returns every 50 ms for signals (Ctrl-C). A heavy batch, which can take longer,
+        # looks for them between its steps too while it has not begun to update: an exception
         # leaves no half-made update.
         cdef Py_ssize_t k
         self.rows = rows
