@@ -2,10 +2,11 @@
 # in the L1 cache, to a function that does the rest: bias and activation, the derivative of
 # the layer below, or the optimizer's update.
 #
-# Loops (after Goto and van de Geijn 2008): columns in blocks, p in blocks of BLOCK_P, then tiles, row
-# by row of them. A tile's panel of a (rows x p) stays in the L1 cache, the block's panels of b
-# (p x columns) in L2. They are copied (packed) where they are read often enough to pay for it. Which loops and copies are made depends on the shape
-# alone, and p always runs in order, so the result does not depend on the number of threads.
+# Loops (after Goto and van de Geijn 2008): columns in blocks, p in blocks of BLOCK_P, then tiles,
+# row by row of them. A tile's panel of a (rows x p) stays in the L1 cache, the block's panels of
+# b (p x columns) in L2. They are copied (packed) where they are read often enough to pay. Which
+# loops and copies are made depends on the shape alone, and p always runs in order, so the
+# result does not depend on the number of threads.
 
 cdef extern from "microkernel.h" nogil:
     const int TILE_ROWS
@@ -410,7 +411,9 @@ cdef void dense_backward_weights(const real* x, const real* dz, const BackwardWe
     mm.b_transposed = False
     mm.b_slack = slack
     mm.epilogue = backward_weights_epilogue
-    mm.prepare = backward_weights_prepare if d.dw == NULL else NULL
+    mm.prepare = NULL
+    if not d.dw:
+        mm.prepare = backward_weights_prepare
     mm.context = d
     mm.n_threads = n_threads
     mm.scratch = scratch
