@@ -84,9 +84,9 @@ def parse_op(op: str) -> list[dict[str, tuple[str, str, bool]]]: ...
 def verify(plan: Plan, n_slots: int) -> None: ...
 def verify_kind(plan: Plan, step: Any, where: str, fail: Any) -> None: ...
 def verify_target(plan: Plan, step: Any, where: str, fail: Any, labels: bool) -> None: ...
-def activate_into(kind: str, z: _Array, y: _Array, alpha: float = 0) -> None: ...
+def activate_into(kind: str, z: _Array, y: _Array, alpha: float = 0.0) -> None: ...
 def activate_backward_into(
-    kind: str, dy: _Array, zy: _Array, dx: _Array, alpha: float = 0
+    kind: str, dy: _Array, zy: _Array, dx: _Array, alpha: float = 0.0
 ) -> None: ...
 def loss_into(
     kind: str,
@@ -96,7 +96,7 @@ def loss_into(
     r: _Array | None,
     dy: _Array,
     values: _Array,
-    alpha: float = 0,
+    alpha: float = 0.0,
     reduction: str = "sum_over_batch_size",
 ) -> float: ...
 def metric_of(
@@ -105,7 +105,7 @@ def metric_of(
     t: _Array | None,
     labels: _Array | None,
     r: _Array | None,
-    alpha: float = 0,
+    alpha: float = 0.0,
 ) -> tuple[float, float]: ...
 def update_into(
     kind: str,
@@ -123,7 +123,7 @@ def dense_into(
     z: _Array,
     y: _Array,
     activation: str = "linear",
-    alpha: float = 0,
+    alpha: float = 0.0,
     n_threads: int = 1,
 ) -> None: ...
 def dense_backward_data_into(
@@ -132,7 +132,7 @@ def dense_backward_data_into(
     zy: _Array,
     dx: _Array,
     activation: str = "linear",
-    alpha: float = 0,
+    alpha: float = 0.0,
     n_threads: int = 1,
 ) -> None: ...
 def dense_backward_weights_into(

@@ -36,7 +36,7 @@ cdef bint apart(real[:, ::1] out, const real[:, ::1] a) except False:
     return True
 
 
-def activate_into(str kind, const real[:, ::1] z, real[:, ::1] y, double alpha=0):
+def activate_into(str kind, const real[:, ::1] z, real[:, ::1] y, double alpha=0.0):
     """y = kind(z). z and y (rows, columns) do not overlap; softmax works on rows."""
     cdef int code = kind_of(kind, ACTIVATIONS, "activation")
     same_shape("z", z, "y", y)
@@ -47,7 +47,7 @@ def activate_into(str kind, const real[:, ::1] z, real[:, ::1] y, double alpha=0
 
 
 def activate_backward_into(str kind, const real[:, ::1] dy, const real[:, ::1] zy,
-                           real[:, ::1] dx, double alpha=0):
+                           real[:, ::1] dx, double alpha=0.0):
     """dx = dy times the derivative; zy holds z or y, as ACTIVATIONS[kind] says."""
     cdef int code = kind_of(kind, ACTIVATIONS, "activation")
     same_shape("dy", dy, ACTIVATIONS[kind], zy)
@@ -61,7 +61,7 @@ def activate_backward_into(str kind, const real[:, ::1] dy, const real[:, ::1] z
 
 
 def loss_into(str kind, const real[:, ::1] y, t, labels, r, real[:, ::1] dy, double[::1] values,
-              double alpha=0, str reduction="sum_over_batch_size"):
+              double alpha=0.0, str reduction="sum_over_batch_size"):
     """Return the loss of a batch; dy gets its derivative by y, values each row's loss.
 
     t is (rows, columns) of this dtype, or None where labels (rows,), int64, are given; r is
@@ -110,7 +110,7 @@ def loss_into(str kind, const real[:, ::1] y, t, labels, r, real[:, ::1] dy, dou
     return value
 
 
-def metric_of(str kind, const real[:, ::1] y, t, labels, r, double alpha=0):
+def metric_of(str kind, const real[:, ::1] y, t, labels, r, double alpha=0.0):
     """Return (sum, count) of a metric over the rows."""
     cdef int code = kind_of(kind, METRICS, "metric")
     cdef Py_ssize_t rows = y.shape[0], cols = y.shape[1], i
@@ -191,7 +191,7 @@ cdef scratch_for(Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, int n_threads):
 
 
 def dense_into(const real[:, ::1] x, const real[:, ::1] w, b, real[:, ::1] z, real[:, ::1] y,
-               str activation="linear", double alpha=0, int n_threads=1):
+               str activation="linear", double alpha=0.0, int n_threads=1):
     """z = x w + b, y = activation(z); z is written only when it is not empty."""
     cdef Forward f
     cdef const real[::1] bias
@@ -233,7 +233,7 @@ def dense_into(const real[:, ::1] x, const real[:, ::1] w, b, real[:, ::1] z, re
 
 
 def dense_backward_data_into(const real[:, ::1] dz, const real[:, ::1] w, const real[:, ::1] zy,
-                             real[:, ::1] dx, str activation="linear", double alpha=0,
+                             real[:, ::1] dx, str activation="linear", double alpha=0.0,
                              int n_threads=1):
     """dx = (dz w^T) activation'(z or y); zy is not read for 'linear'."""
     cdef BackwardData d
