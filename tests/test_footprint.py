@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 
@@ -54,7 +54,7 @@ def test_what_the_distribution_holds() -> None:
     assert any(n.endswith("licenses/LICENSE") for n in names)
 
 
-def test_import_is_light() -> None:
+def test_import_is_light(python: Callable[..., CompletedProcess[str]]) -> None:
     """Nothing heavy is imported before it is needed, and no thread is started."""
     program = (
         "import sys, threading, numpy\n"
@@ -63,13 +63,7 @@ def test_import_is_light() -> None:
         "print(threading.active_count())\n"
         "print(*sorted(set(sys.modules) - before))\n"
     )
-    run = subprocess.run(
-        [sys.executable, "-c", program],
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=PACKAGE.parent,
-    )
+    run = python(program)
     threads, modules = run.stdout.splitlines()
     assert threads == "1"
     assert run.stderr == ""

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import random as python_random
 import statistics
-import subprocess
-import sys
 import threading
 
 import numpy as np
@@ -89,19 +87,15 @@ def test_threads_draw_each_seed_once():
     assert sorted(drawn) == sorted(draws(800))
 
 
-def test_without_a_seed_processes_differ():
+def test_without_a_seed_processes_differ(python):
     code = "from nncore import random; print(random.next_seed())"
-    runs = {
-        subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, check=True
-        ).stdout
-        for _ in range(2)
-    }
-    assert len(runs) == 2
+    runs = [python(code) for _ in range(2)]
+    assert [run.returncode for run in runs] == [0, 0]
+    assert runs[0].stdout != runs[1].stdout
 
 
 @pytest.mark.skipif(not hasattr(os, "register_at_fork"), reason="this system has no fork")
-def test_forked_child_gets_its_own_stream_unless_seeded():
+def test_forked_child_gets_its_own_stream_unless_seeded(python):
     code = (
         "import os\n"
         "from nncore import random\n"
@@ -114,11 +108,8 @@ def test_forked_child_gets_its_own_stream_unless_seeded():
         "print(int(os.read(r, 99)) == random.next_seed())\n"
     )
     for setting, same in (("", "False"), ("random.set_random_seed(1)", "True")):
-        run = subprocess.run(
-            [sys.executable, "-c", code.replace("SET", setting)],
-            capture_output=True, text=True, check=True,
-        )  # fmt: skip
-        assert run.stdout.strip() == same
+        run = python(code.replace("SET", setting))
+        assert run.stdout.strip() == same, run.stderr
 
 
 def test_uniform():

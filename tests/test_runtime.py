@@ -7,7 +7,6 @@ import platform
 import re
 import shutil
 import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -19,17 +18,8 @@ from nncore import _runtime, kernels, runtime
 PACKAGE = Path(runtime.__file__).parent
 
 
-def python(code, **environment):
-    """Run code in a fresh interpreter that finds the same nncore."""
-    path = os.pathsep.join([str(PACKAGE.parent), os.environ.get("PYTHONPATH", "")])
-    return subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=100,
-        env={**os.environ, "PYTHONPATH": path, **environment}, check=False,
-    )  # fmt: skip
-
-
 @pytest.mark.parametrize("isa", runtime.available_isas())
-def test_an_instruction_set_can_be_forced(isa):
+def test_an_instruction_set_can_be_forced(isa, python):
     done = python(
         "import nncore; print(nncore.runtime.isa()); nncore.show_config()", NNCORE_ISA=isa
     )
@@ -38,14 +28,14 @@ def test_an_instruction_set_can_be_forced(isa):
     assert "forced by NNCORE_ISA" in done.stdout
 
 
-def test_forcing_one_that_is_missing_is_an_error_that_names_what_there_is():
+def test_forcing_one_that_is_missing_is_an_error_that_names_what_there_is(python):
     done = python("import nncore; nncore.kernels.activate('relu', [1.0])", NNCORE_ISA="avx10")
     assert done.returncode != 0
     assert "NNCORE_ISA=avx10: this machine and build have" in done.stderr
     assert runtime.available_isas()[-1] in done.stderr
 
 
-def test_the_best_instruction_set_is_chosen():
+def test_the_best_instruction_set_is_chosen(python):
     done = python("import nncore; print(nncore.runtime.isa())", NNCORE_ISA="")
     assert done.stdout.strip() == runtime.available_isas()[-1]
 
@@ -58,7 +48,7 @@ def test_the_best_instruction_set_is_chosen():
         ({"NNCORE_NUM_THREADS": "", "OMP_NUM_THREADS": ""}, None, "processors"),
     ],
 )
-def test_what_decides_the_number_of_threads(environment, n, origin):
+def test_what_decides_the_number_of_threads(environment, n, origin, python):
     done = python(
         "import nncore; print(nncore.get_num_threads()); nncore.show_config()", **environment
     )
@@ -66,7 +56,7 @@ def test_what_decides_the_number_of_threads(environment, n, origin):
     assert f"by {origin}" in done.stdout
 
 
-def test_no_thread_before_the_first_work_that_pays():
+def test_no_thread_before_the_first_work_that_pays(python):
     code = """
 import numpy as np, nncore
 from nncore import _runtime, kernels
@@ -80,7 +70,7 @@ assert _runtime.pool_size() == 1, _runtime.pool_size()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-def test_work_goes_on_after_a_fork():
+def test_work_goes_on_after_a_fork(python):
     code = """
 import os, warnings
 import numpy as np

@@ -11,7 +11,6 @@ import pickle
 import stat
 import struct
 import subprocess
-import sys
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -355,7 +354,9 @@ class TestWriting:
         assert path.read_bytes() == b"old"
         assert os.listdir(path.parent) == [path.name]
 
-    def test_killed_in_the_middle(self, path: Path) -> None:
+    def test_killed_in_the_middle(
+        self, path: Path, python: Callable[..., subprocess.CompletedProcess[str]]
+    ) -> None:
         make().save(path)
         before = path.read_bytes()
         program = (
@@ -365,8 +366,8 @@ class TestWriting:
             "os.replace = lambda *_: os._exit(9)\n"
             "model.save(sys.argv[1])\n"
         )
-        run = subprocess.run([sys.executable, "-c", program, path], cwd=path.parent)
-        assert run.returncode == 9
+        run = python(program, path, cwd=path.parent)
+        assert run.returncode == 9, run.stderr
         assert path.read_bytes() == before
 
     def test_no_folder(self, tmp_path: Path) -> None:

@@ -1,0 +1,35 @@
+"""What several tests need."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import nncore
+
+FOLDER = str(Path(nncore.__file__).parents[1])
+
+
+@pytest.fixture
+def python() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run code in a fresh interpreter that imports the same nncore as this one.
+
+    Installed or not, and whatever lies in the current folder.
+    """
+
+    def run(
+        code: str, *arguments: object, cwd: Path | None = None, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        path = os.pathsep.join([FOLDER, os.environ.get("PYTHONPATH", "")])
+        return subprocess.run(
+            [sys.executable, "-P", "-c", code, *map(str, arguments)],
+            capture_output=True, text=True, timeout=100, check=False, cwd=cwd,
+            env={**os.environ, "PYTHONPATH": path, **environment},
+        )  # fmt: skip
+
+    return run
