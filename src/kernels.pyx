@@ -181,7 +181,7 @@ def update_into(str kind, real[:, ::1] w, const real[:, ::1] g, real[:, ::1] slo
     u.stride = n
     with nogil:
         begin_update(&u, code, &h, learning_rate, iteration)
-        u.function(&u, start(g), 0, n)
+        update(&u, start(g), 0, n)
 
 
 cdef scratch_for(Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, int n_threads):

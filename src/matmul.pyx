@@ -1,6 +1,6 @@
-# Matmul with an epilogue: c(i, j) = sum_p a(i, p) b(p, j), handed tile by tile, while it is
-# in the L1 cache, to a function that does the rest: bias and activation, the derivative of
-# the layer below, or the optimizer's update.
+# Matmul with an epilogue: c(i, j) = sum_p a(i, p) b(p, j), handed panel by panel (a tile's rows,
+# many tiles' columns), while it is in the cache, to a function that does the rest: bias and
+# activation, the derivative of the layer below, or the optimizer's update.
 #
 # Loops (after Goto and van de Geijn 2008): columns in blocks, p in blocks of BLOCK_P, then tiles,
 # row by row of them. A tile's panel of a (rows x p) stays in the L1 cache, the block's panels of
@@ -11,25 +11,27 @@
 cdef extern from "microkernel.h" nogil:
     const int TILE_ROWS
     const int TILE_COLS
-    const int TILE_SIZE
     const int VECTOR_BYTES
     const bint NNCORE_VECTOR_EXTENSIONS
-    ctypedef real tile_buffer "NNCORE_ALIGNED real"
     void multiply_tile(int rows, int cols, int unit, Py_ssize_t k, const real* a,
                        Py_ssize_t a_step, const real* b, Py_ssize_t b_step, real* tile,
-                       int add)
-    void prefetch_far(const void* p)
+                       Py_ssize_t step, int add)
+    void copy_strips(const real* source, Py_ssize_t source_step, Py_ssize_t k, Py_ssize_t tiles,
+                     real* to, Py_ssize_t to_step)
+    void transpose(const real* source, Py_ssize_t source_step, Py_ssize_t rows, Py_ssize_t cols,
+                   real* to, Py_ssize_t to_step)
 
+# Bytes of a's panel, for the L1 cache, and of b's block, for the L2 cache.
 cdef enum:
-    BLOCK_P = 256
-    MAX_TILE = 12 * 32
+    A_BYTES = 24 << 10
+    B_BYTES = 512 << 10
+    MAX_BLOCK_P = 512
+    MAX_BLOCK_TILES = 64
+    GROUP = 4               # tiles of rows that are packed together
 
-# tile holds rows x cols numbers, TILE_COLS apart, of c from (i, j) on.
-ctypedef void (*epilogue_pointer)(const void* context, real* tile, Py_ssize_t i, Py_ssize_t j,
-                                  int rows, int cols) noexcept nogil
-
-ctypedef void (*prepare_pointer)(const void* context, Py_ssize_t i, Py_ssize_t j, int rows,
-                                 int cols) noexcept nogil
+# panel holds rows x cols numbers of c from (i, j) on, their rows `step` apart. It may be written.
+ctypedef void (*epilogue_pointer)(const void* context, real* panel, Py_ssize_t step, Py_ssize_t i,
+                                  Py_ssize_t j, Py_ssize_t rows, Py_ssize_t cols) noexcept nogil
 
 ctypedef struct Matmul:
     Py_ssize_t m, n, k
@@ -41,7 +43,6 @@ ctypedef struct Matmul:
     bint b_transposed
     bint b_slack            # a tile's width may be read past b's end
     epilogue_pointer epilogue
-    prepare_pointer prepare     # NULL, or what brings the epilogue's memory near meanwhile
     const void* context
     int n_threads
     real* scratch           # scratch_size(m, n, k) numbers for each thread
@@ -56,53 +57,74 @@ cdef inline Py_ssize_t round_up(Py_ssize_t n, Py_ssize_t to) noexcept nogil:
     return (n + to - 1) // to * to
 
 
-cdef inline Py_ssize_t block_cols() noexcept nogil:
-    return 16 * TILE_COLS
+cdef inline Py_ssize_t most_p() noexcept nogil:
+    return smaller(A_BYTES // <Py_ssize_t>(TILE_ROWS * sizeof(real)), MAX_BLOCK_P)
+
+
+cdef inline Py_ssize_t block_p(Py_ssize_t k) noexcept nogil:
+    # As few blocks as possible, of about the same size.
+    cdef Py_ssize_t blocks = (k + most_p() - 1) // most_p()
+    return k if blocks <= 1 else round_up((k + blocks - 1) // blocks, 8)
+
+
+cdef inline Py_ssize_t block_cols(Py_ssize_t p) noexcept nogil:
+    cdef Py_ssize_t numbers = B_BYTES // <Py_ssize_t>sizeof(real)
+    cdef Py_ssize_t tiles = numbers // (TILE_COLS * (p if p > 0 else 1))
+    return smaller(tiles if tiles > 0 else 1, MAX_BLOCK_TILES) * TILE_COLS
+
+
+cdef inline Py_ssize_t panel_step(Py_ssize_t cols) noexcept nogil:
+    # A line more than the columns where rows would lie a power of two apart.
+    cdef Py_ssize_t step = round_up(cols, TILE_COLS)
+    return step if step <= 4 * TILE_COLS else step + 64 // <Py_ssize_t>sizeof(real)
 
 
 cdef Py_ssize_t scratch_size(Py_ssize_t m, Py_ssize_t n, Py_ssize_t k) noexcept nogil:
-    # Numbers of scratch that one thread needs: a panel of a, a block of b, and, when p is in
-    # several blocks, the unfinished tiles of one block of columns.
-    cdef Py_ssize_t p = smaller(k, BLOCK_P)
-    cdef Py_ssize_t rows = round_up(m, TILE_ROWS)
-    cdef Py_ssize_t cols = smaller(round_up(n, TILE_COLS), block_cols())
-    cdef Py_ssize_t size = round_up(TILE_ROWS * p, 64) + p * cols + 64
-    if k > BLOCK_P:
-        size += rows * cols
-    return round_up(size, 64)
+    # Numbers of scratch that one thread needs, for these or smaller m and k: panels of a, a block
+    # of b, and a panel of c, or, when p is in several blocks, the unfinished panels of one block
+    # of columns. (The fewer p a block has, the more columns.)
+    cdef Py_ssize_t cols = round_up(n, TILE_COLS), half = most_p() // 2
+    cdef Py_ssize_t b = smaller(smaller(k, most_p()) * cols, B_BYTES // <Py_ssize_t>sizeof(real))
+    cdef Py_ssize_t c = TILE_ROWS * panel_step(smaller(cols, MAX_BLOCK_TILES * TILE_COLS))
+    cdef Py_ssize_t unfinished = 0
+    if k > most_p():
+        unfinished = round_up(m, TILE_ROWS) * panel_step(smaller(cols, block_cols(half)))
+    return GROUP * round_up(TILE_ROWS * smaller(k, most_p()), 64) + round_up(b, 64) + \
+        round_up(c if c > unfinished else unfinished, 64)
 
 
 cdef void pack_rows(const real* a, Py_ssize_t step, bint transposed, Py_ssize_t rows,
-                    Py_ssize_t k, restricted panel) noexcept nogil:
-    # panel[p * TILE_ROWS + i] = a(i, p) for one tile's rows. Missing rows are left as they
-    # are: the tile of fewer rows does not read them.
-    cdef Py_ssize_t i, p
-    cdef const real* row
+                    Py_ssize_t k, real* panels, Py_ssize_t panel_size) noexcept nogil:
+    # panels[i // TILE_ROWS * panel_size + p * TILE_ROWS + i % TILE_ROWS] = a(i, p). Missing rows
+    # are left as they are: the tile of fewer rows does not read them. Several tiles at once: the
+    # lines of a transposed a, a power of two apart, would not stay in the cache for the next tile.
+    cdef Py_ssize_t i, p, whole = rows - rows % TILE_ROWS
+    cdef real* last = panels + rows // TILE_ROWS * panel_size
     if transposed:
-        for p in range(k):
-            row = a + p * step
-            for i in range(rows):
-                panel[p * TILE_ROWS + i] = row[i]
+        copy_strips(a, step, k, rows // TILE_ROWS, panels, panel_size)
+        for p in range(k if whole < rows else 0):
+            for i in range(whole, rows):
+                last[p * TILE_ROWS + i - whole] = a[p * step + i]
     else:
-        for i in range(rows):
-            row = a + i * step
-            for p in range(k):
-                panel[p * TILE_ROWS + i] = row[p]
+        i = 0
+        while i < rows:
+            transpose(a + i * step, step, smaller(TILE_ROWS, rows - i), k,
+                      panels + i // TILE_ROWS * panel_size, TILE_ROWS)
+            i += TILE_ROWS
 
 
 cdef void pack_cols(const real* b, Py_ssize_t step, bint transposed, Py_ssize_t k,
                     Py_ssize_t cols, restricted panel) noexcept nogil:
     # panel[p * TILE_COLS + j] = b(p, j) for one tile's columns, 0 in the missing ones.
-    cdef Py_ssize_t p, j, q, stop
+    cdef Py_ssize_t p, j
     cdef const real* row
     if transposed:
-        # In squares, so that both sides stay in the cache.
-        for q in range(0, k, 16):
-            stop = smaller(q + 16, k)
-            for j in range(cols):
-                row = b + j * step
-                for p in range(q, stop):
-                    panel[p * TILE_COLS + j] = row[p]
+        transpose(b, step, cols, k, panel, TILE_COLS)
+    elif cols == TILE_COLS:
+        for p in range(k):
+            row = b + p * step
+            for j in range(TILE_COLS):
+                panel[p * TILE_COLS + j] = row[j]
     else:
         for p in range(k):
             row = b + p * step
@@ -118,32 +140,30 @@ cdef void multiply_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_ssiz
                          Py_ssize_t j1, real* scratch) noexcept nogil:
     # Rows i0..i1 and columns j0..j1 of c, by one thread. i0 and j0 are multiples of the tile.
     cdef Py_ssize_t m = i1 - i0, n = j1 - j0, k = mm.k
-    cdef Py_ssize_t col_block = block_cols()
-    cdef bint split = k > BLOCK_P
+    cdef Py_ssize_t p_block = block_p(k), col_block = block_cols(p_block)
+    cdef bint split = k > p_block
     # Packing b pays when several tiles of rows read it; a transposed b must be packed.
     cdef bint pack_b = mm.b_transposed or (mm.m > 4 * TILE_ROWS and mm.n > 4 * TILE_COLS)
     # Packing a pays when several tiles of columns read it.
     cdef bint pack_a = mm.n > 4 * TILE_COLS and mm.m >= TILE_ROWS
-    cdef Py_ssize_t p_block = smaller(k, BLOCK_P)
-    cdef real* a_panel = scratch
-    cdef real* b_panels = a_panel + round_up(TILE_ROWS * p_block, 64)
-    cdef real* partial = b_panels + p_block * smaller(round_up(mm.n, TILE_COLS), col_block)
-    cdef tile_buffer buffer[MAX_TILE]
-    cdef real* tile
+    cdef Py_ssize_t a_size = round_up(TILE_ROWS * p_block, 64)
+    cdef real* a_panels = scratch
+    cdef real* b_panels = a_panels + GROUP * a_size
+    cdef real* c_panels = b_panels + round_up(
+        p_block * smaller(round_up(mm.n, TILE_COLS), col_block), 64)
+    cdef real* c
     cdef const real* a
     cdef const real* b
-    cdef Py_ssize_t jb, pb, i, j, cols, ps, whole, tile_rows, tile_cols, tiles, a_step, b_step
-    cdef bint first, last, unit
+    cdef Py_ssize_t jb, pb, i, j, cols, ps, whole, rows, tile_cols, step, a_step, b_step, at
+    cdef bint unit
     # No range(start, stop, step) here: Cython's code for a runtime step is slow and long.
     jb = 0
     while jb < n:
         cols = smaller(col_block, n - jb)
-        tiles = round_up(cols, TILE_COLS) // TILE_COLS
+        step = panel_step(cols)
         pb = 0
         while pb < k or pb == 0:
-            ps = smaller(BLOCK_P, k - pb)
-            first = pb == 0
-            last = pb + ps >= k
+            ps = smaller(p_block, k - pb)
             # The last tile's columns may end at the end of b's memory: then it is packed alone.
             whole = cols if pack_b else cols - (0 if mm.b_slack else cols % TILE_COLS)
             j = 0 if pack_b else whole
@@ -157,8 +177,7 @@ cdef void multiply_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_ssiz
                 j += TILE_COLS
             i = 0
             while i < m:
-                # Along the rows of c: what the epilogue reads and writes lies side by side.
-                tile_rows = smaller(TILE_ROWS, m - i)
+                rows = smaller(TILE_ROWS, m - i)
                 if mm.a_transposed:
                     a = mm.a + pb * mm.a_step + i0 + i
                 else:
@@ -166,10 +185,14 @@ cdef void multiply_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_ssiz
                 a_step = mm.a_step
                 unit = mm.a_transposed
                 if pack_a:
-                    pack_rows(a, mm.a_step, mm.a_transposed, tile_rows, ps, a_panel)
-                    a = a_panel
+                    at = i // TILE_ROWS % GROUP
+                    if at == 0:
+                        pack_rows(a, mm.a_step, mm.a_transposed,
+                                  smaller(GROUP * TILE_ROWS, m - i), ps, a_panels, a_size)
+                    a = a_panels + at * a_size
                     a_step = TILE_ROWS
                     unit = True
+                c = c_panels + i * step if split else c_panels
                 j = 0
                 while j < cols:
                     tile_cols = smaller(TILE_COLS, cols - j)
@@ -179,21 +202,13 @@ cdef void multiply_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_ssiz
                     else:
                         b = mm.b + pb * mm.b_step + j0 + jb + j
                         b_step = mm.b_step
-                    tile = buffer
-                    if split:
-                        # Tiles one after another, in the order (rows, columns).
-                        tile = partial + (i // TILE_ROWS * tiles + j // TILE_COLS) * TILE_SIZE
-                    if last and mm.prepare:
-                        mm.prepare(mm.context, i0 + i, j0 + jb + j, <int>tile_rows,
-                                   <int>tile_cols)
-                    multiply_tile(<int>tile_rows, <int>tile_cols, unit, ps, a, a_step, b, b_step,
-                                  tile, not first)
-                    if last:
-                        mm.epilogue(mm.context, tile, i0 + i, j0 + jb + j, <int>tile_rows,
-                                    <int>tile_cols)
+                    multiply_tile(<int>rows, <int>tile_cols, unit, ps, a, a_step, b, b_step,
+                                  c + j, step, pb > 0)
                     j += TILE_COLS
+                if pb + ps >= k:
+                    mm.epilogue(mm.context, c, step, i0 + i, j0 + jb, rows, cols)
                 i += TILE_ROWS
-            pb += BLOCK_P
+            pb += p_block if p_block > 0 else 1
         jb += col_block
 
 
@@ -233,7 +248,21 @@ cdef void multiply(Matmul* mm) noexcept nogil:
         multiply_range(mm, 0, mm.m, 0, mm.n, mm.scratch)
 
 
-# Epilogues.
+# Epilogues. Rows that lie side by side in the result are one run of numbers: a loop over 12 rows
+# of 10 numbers is mostly the loop's beginning and end.
+
+cdef enum:
+    LONG_ROW = 256
+
+
+cdef inline void close_up(real* panel, Py_ssize_t step, Py_ssize_t rows,
+                          Py_ssize_t cols) noexcept nogil:
+    # Move the panel's rows side by side.
+    cdef Py_ssize_t r
+    if step != cols:
+        for r in range(1, rows):
+            memmove(panel + r * cols, panel + r * step, cols * sizeof(real))
+
 
 ctypedef struct Forward:
     const real* b           # bias, or NULL
@@ -244,23 +273,40 @@ ctypedef struct Forward:
     real alpha
 
 
-cdef void forward_epilogue(const void* context, real* tile, Py_ssize_t i, Py_ssize_t j,
-                           int rows, int cols) noexcept nogil:
-    # z = tile + b; y = activation(z)
+cdef inline void add(const_restricted a, const_restricted b, restricted y,
+                     Py_ssize_t n) noexcept nogil:
+    cdef Py_ssize_t j
+    for j in range(n):
+        y[j] = a[j] + b[j]
+
+
+cdef inline void add_to(restricted y, const_restricted b, Py_ssize_t n) noexcept nogil:
+    cdef Py_ssize_t j
+    for j in range(n):
+        y[j] = y[j] + b[j]
+
+
+cdef void forward_epilogue(const void* context, real* panel, Py_ssize_t step, Py_ssize_t i,
+                           Py_ssize_t j, Py_ssize_t rows, Py_ssize_t cols) noexcept nogil:
+    # z = panel + b; y = activation(z)
     cdef const Forward* f = <const Forward*>context
-    cdef restricted row
-    cdef const_restricted b
-    cdef Py_ssize_t r, c, at
+    cdef Py_ssize_t r, at
+    if f.b and f.kind == LINEAR and not f.z:
+        for r in range(rows):
+            add(panel + r * step, f.b + j, f.y + (i + r) * f.step + j, cols)
+        return
+    if f.b:
+        for r in range(rows):
+            add_to(panel + r * step, f.b + j, cols)
+    if cols == f.step and cols < LONG_ROW:
+        close_up(panel, step, rows, cols)
+        cols = rows * cols
+        rows = 1
     for r in range(rows):
-        row = tile + r * TILE_COLS
         at = (i + r) * f.step + j
-        if f.b:
-            b = f.b + j
-            for c in range(cols):
-                row[c] = row[c] + b[c]
         if f.z:
-            memcpy(f.z + at, row, cols * sizeof(real))
-        activate(f.kind, row, f.y + at, cols, f.alpha)
+            memcpy(f.z + at, panel + r * step, cols * sizeof(real))
+        activate(f.kind, panel + r * step, f.y + at, cols, f.alpha)
 
 
 ctypedef struct BackwardData:
@@ -271,17 +317,21 @@ ctypedef struct BackwardData:
     real alpha
 
 
-cdef void backward_data_epilogue(const void* context, real* tile, Py_ssize_t i, Py_ssize_t j,
-                                 int rows, int cols) noexcept nogil:
-    # dx = tile times the derivative of the layer below
+cdef void backward_data_epilogue(const void* context, real* panel, Py_ssize_t step, Py_ssize_t i,
+                                 Py_ssize_t j, Py_ssize_t rows, Py_ssize_t cols) noexcept nogil:
+    # dx = panel times the derivative of the layer below
     cdef const BackwardData* d = <const BackwardData*>context
     cdef Py_ssize_t r, at
+    if cols == d.step and cols < LONG_ROW:
+        close_up(panel, step, rows, cols)
+        cols = rows * cols
+        rows = 1
     for r in range(rows):
         at = (i + r) * d.step + j
         if d.kind == LINEAR:
-            memcpy(d.dx + at, tile + r * TILE_COLS, cols * sizeof(real))
+            memcpy(d.dx + at, panel + r * step, cols * sizeof(real))
         else:
-            activate_backward(d.kind, tile + r * TILE_COLS, d.zy + at, d.dx + at, cols, d.alpha)
+            activate_backward(d.kind, panel + r * step, d.zy + at, d.dx + at, cols, d.alpha)
 
 
 ctypedef struct BackwardWeights:
@@ -301,33 +351,20 @@ cdef void gradient_epilogue(const BackwardWeights* d, real* g, Py_ssize_t at,
     if d.dw:
         memcpy(d.dw + at, g, n * sizeof(real))
     else:
-        d.update.function(d.update, g, d.at + at, n)
+        update(d.update, g, d.at + at, n)
 
 
-cdef void backward_weights_epilogue(const void* context, real* tile, Py_ssize_t i, Py_ssize_t j,
-                                    int rows, int cols) noexcept nogil:
+cdef void backward_weights_epilogue(const void* context, real* panel, Py_ssize_t step,
+                                    Py_ssize_t i, Py_ssize_t j, Py_ssize_t rows,
+                                    Py_ssize_t cols) noexcept nogil:
     cdef const BackwardWeights* d = <const BackwardWeights*>context
     cdef Py_ssize_t r
+    if cols == d.step and cols < LONG_ROW:
+        close_up(panel, step, rows, cols)
+        cols = rows * cols
+        rows = 1
     for r in range(rows):
-        gradient_epilogue(d, tile + r * TILE_COLS, (i + r) * d.step + j, cols)
-
-
-cdef void backward_weights_prepare(const void* context, Py_ssize_t i, Py_ssize_t j, int rows,
-                                   int cols) noexcept nogil:
-    # The tile's weights and slots are far away, in short pieces that no hardware prefetcher
-    # guesses; they arrive while the tile is being computed.
-    cdef const BackwardWeights* d = <const BackwardWeights*>context
-    cdef const Update* u = d.update
-    cdef Py_ssize_t line = 64 // sizeof(real), r, c, s
-    cdef const real* w
-    for r in range(rows):
-        w = u.parameters + d.at + (i + r) * d.step + j
-        c = 0
-        while c < cols:
-            prefetch_far(w + c)
-            for s in range(u.n_slots):
-                prefetch_far(u.slots + (w + c - u.parameters) + s * u.stride)
-            c += line
+        gradient_epilogue(d, panel + r * step, (i + r) * d.step + j, cols)
 
 
 cdef void column_sums(const real* dz, Py_ssize_t rows, Py_ssize_t cols, Py_ssize_t step,
@@ -361,7 +398,6 @@ cdef void dense(const real* x, const real* w, const Forward* f, Py_ssize_t rows,
     mm.b_transposed = False
     mm.b_slack = slack
     mm.epilogue = forward_epilogue
-    mm.prepare = NULL
     mm.context = f
     mm.n_threads = n_threads
     mm.scratch = scratch
@@ -386,7 +422,6 @@ cdef void dense_backward_data(const real* dz, const real* w, const BackwardData*
     mm.b_transposed = True
     mm.b_slack = False
     mm.epilogue = backward_data_epilogue
-    mm.prepare = NULL
     mm.context = d
     mm.n_threads = n_threads
     mm.scratch = scratch
@@ -411,9 +446,6 @@ cdef void dense_backward_weights(const real* x, const real* dz, const BackwardWe
     mm.b_transposed = False
     mm.b_slack = slack
     mm.epilogue = backward_weights_epilogue
-    mm.prepare = NULL
-    if not d.dw:
-        mm.prepare = backward_weights_prepare
     mm.context = d
     mm.n_threads = n_threads
     mm.scratch = scratch

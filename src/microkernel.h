@@ -1,4 +1,5 @@
-/* The register tile of the matmul, and the only file that speaks of vectors.
+/* The register tile of the matmul and the packing of its operands: the only file that speaks of
+   vectors.
 
    tile(i, j) = [tile(i, j) +] sum_p a(i, p) b(p, j)     i < rows <= TILE_ROWS, j < TILE_COLS
 
@@ -31,15 +32,11 @@
 
 #define LANES_PER_VECTOR ((int)(VECTOR_BYTES / sizeof(real)))
 #define TILE_COLS (TILE_VECTORS * LANES_PER_VECTOR)
-/* The same as a constant expression for array sizes in Cython: 12 x 32 floats at most. */
-#define TILE_SIZE (TILE_ROWS * TILE_VECTORS * VECTOR_BYTES / (int)sizeof(real))
 
 #if defined(__GNUC__) || defined(__clang__)
 
 #define NNCORE_VECTOR_EXTENSIONS 1
-/* Ask for the cache line at p. Into the L2 cache: rows 2 KB apart would crowd each other out of L1. */
-#define prefetch_far(p) __builtin_prefetch((p), 0, 2)
-#define NNCORE_ALIGNED __attribute__((aligned(64)))
+#define prefetch(p) __builtin_prefetch(p)
 #define ALWAYS_INLINE inline __attribute__((always_inline))
 /* Loads and stores of any alignment, of memory that is also read as scalars. */
 typedef real vector __attribute__((vector_size(VECTOR_BYTES)));
@@ -64,9 +61,9 @@ typedef real loose_vector __attribute__((vector_size(VECTOR_BYTES), aligned(size
 /* Expanded once for each constant (rows, vectors, unit), so that the sums stay in registers.
    unit: a's rows are neighbours (packed, or a transposed matrix): a(i, p) = a[i + p * a_step];
    else a's rows are a_step apart: a(i, p) = a[i * a_step + p]. */
-static ALWAYS_INLINE void tile_body(const int rows, const int vectors, const int unit,
-                                    ptrdiff_t k, const real *a, ptrdiff_t a_step, const real *b,
-                                    ptrdiff_t b_step, real *tile, int add)
+static ALWAYS_INLINE void tile_body(const int rows, const int vectors, const int unit, ptrdiff_t k,
+                                    const real *a, ptrdiff_t a_step, const real *b,
+                                    ptrdiff_t b_step, real *tile, ptrdiff_t step, int add)
 {
     vector sum[TILE_ROWS][TILE_VECTORS];
     int i, v;
@@ -76,7 +73,7 @@ static ALWAYS_INLINE void tile_body(const int rows, const int vectors, const int
     for (i = 0; i < rows; i++)
 #pragma GCC unroll 4
         for (v = 0; v < vectors; v++)
-            sum[i][v] = add ? (vector)*(const loose_vector *)(tile + i * TILE_COLS + v * LANES_PER_VECTOR)
+            sum[i][v] = add ? (vector)*(const loose_vector *)(tile + i * step + v * LANES_PER_VECTOR)
                             : (vector){0};
     for (p = 0; p < k; p++) {
         vector row[TILE_VECTORS];
@@ -98,20 +95,20 @@ static ALWAYS_INLINE void tile_body(const int rows, const int vectors, const int
     for (i = 0; i < rows; i++)
 #pragma GCC unroll 4
         for (v = 0; v < vectors; v++)
-            *(loose_vector *)(tile + i * TILE_COLS + v * LANES_PER_VECTOR) = sum[i][v];
+            *(loose_vector *)(tile + i * step + v * LANES_PER_VECTOR) = sum[i][v];
 }
 
 #define TILE_CASE(rows)                                                                          \
     case rows:                                                                                   \
         if (unit)                                                                                \
-            tile_body(rows, vectors, 1, k, a, a_step, b, b_step, tile, add);                     \
+            tile_body(rows, vectors, 1, k, a, a_step, b, b_step, tile, step, add);               \
         else                                                                                     \
-            tile_body(rows, vectors, 0, k, a, a_step, b, b_step, tile, add);                     \
+            tile_body(rows, vectors, 0, k, a, a_step, b, b_step, tile, step, add);               \
         break;
 
 static ALWAYS_INLINE void tile_rows(int rows, const int vectors, int unit, ptrdiff_t k,
                                     const real *a, ptrdiff_t a_step, const real *b,
-                                    ptrdiff_t b_step, real *tile, int add)
+                                    ptrdiff_t b_step, real *tile, ptrdiff_t step, int add)
 {
     switch (rows) {
         TILE_CASE(1)
@@ -131,29 +128,63 @@ static ALWAYS_INLINE void tile_rows(int rows, const int vectors, int unit, ptrdi
     }
 }
 
-/* Columns beyond the `cols` wanted are computed too, up to a whole vector, and to be ignored:
-   b must be readable there. */
+/* The tile's rows lie `step` apart. Columns beyond the `cols` wanted are computed too, up to a whole
+   vector, and to be ignored: b must be readable there, and the tile writable. */
 static void multiply_tile(int rows, int cols, int unit, ptrdiff_t k, const real *a,
-                          ptrdiff_t a_step, const real *b, ptrdiff_t b_step, real *tile, int add)
+                          ptrdiff_t a_step, const real *b, ptrdiff_t b_step, real *tile,
+                          ptrdiff_t step, int add)
 {
     if (cols <= LANES_PER_VECTOR)
-        tile_rows(rows, 1, unit, k, a, a_step, b, b_step, tile, add);
+        tile_rows(rows, 1, unit, k, a, a_step, b, b_step, tile, step, add);
 #if TILE_VECTORS > 2
     else if (cols <= 2 * LANES_PER_VECTOR)
-        tile_rows(rows, 2, unit, k, a, a_step, b, b_step, tile, add);
+        tile_rows(rows, 2, unit, k, a, a_step, b, b_step, tile, step, add);
 #endif
     else
-        tile_rows(rows, TILE_VECTORS, unit, k, a, a_step, b, b_step, tile, add);
+        tile_rows(rows, TILE_VECTORS, unit, k, a, a_step, b, b_step, tile, step, add);
+}
+
+/* Four numbers: the side of the squares in which packing turns a matrix. */
+typedef real quad __attribute__((vector_size(4 * sizeof(real))));
+typedef real loose_quad __attribute__((vector_size(4 * sizeof(real)), aligned(sizeof(real)), may_alias));
+
+#if defined(__clang__) || __GNUC__ >= 12
+#define SHUFFLE(x, y, a, b, c, d) __builtin_shufflevector(x, y, a, b, c, d)
+#elif NNCORE_DOUBLE
+#define SHUFFLE(x, y, a, b, c, d) __builtin_shuffle(x, y, (int64_t __attribute__((vector_size(32)))){a, b, c, d})
+#else
+#define SHUFFLE(x, y, a, b, c, d) __builtin_shuffle(x, y, (int32_t __attribute__((vector_size(16)))){a, b, c, d})
+#endif
+
+static ALWAYS_INLINE void copy_quad(const real *from, real *to)
+{
+    *(loose_quad *)to = *(const loose_quad *)from;
+}
+
+static ALWAYS_INLINE void transpose_square(const real *from, ptrdiff_t from_step, real *to,
+                                           ptrdiff_t to_step)
+{
+    const quad r0 = *(const loose_quad *)from;
+    const quad r1 = *(const loose_quad *)(from + from_step);
+    const quad r2 = *(const loose_quad *)(from + 2 * from_step);
+    const quad r3 = *(const loose_quad *)(from + 3 * from_step);
+    const quad low01 = SHUFFLE(r0, r1, 0, 4, 1, 5), high01 = SHUFFLE(r0, r1, 2, 6, 3, 7);
+    const quad low23 = SHUFFLE(r2, r3, 0, 4, 1, 5), high23 = SHUFFLE(r2, r3, 2, 6, 3, 7);
+    *(loose_quad *)to = SHUFFLE(low01, low23, 0, 1, 4, 5);
+    *(loose_quad *)(to + to_step) = SHUFFLE(low01, low23, 2, 3, 6, 7);
+    *(loose_quad *)(to + 2 * to_step) = SHUFFLE(high01, high23, 0, 1, 4, 5);
+    *(loose_quad *)(to + 3 * to_step) = SHUFFLE(high01, high23, 2, 3, 6, 7);
 }
 
 #else /* A compiler without vector extensions (MSVC): right, and slower. */
 
 #define NNCORE_VECTOR_EXTENSIONS 0
-#define prefetch_far(p) ((void)(p))
-#define NNCORE_ALIGNED
+#define prefetch(p) ((void)(p))
+
 
 static void multiply_tile(int rows, int cols, int unit, ptrdiff_t k, const real *a,
-                          ptrdiff_t a_step, const real *b, ptrdiff_t b_step, real *tile, int add)
+                          ptrdiff_t a_step, const real *b, ptrdiff_t b_step, real *tile,
+                          ptrdiff_t step, int add)
 {
     int i, j;
     ptrdiff_t p;
@@ -161,17 +192,82 @@ static void multiply_tile(int rows, int cols, int unit, ptrdiff_t k, const real 
     for (i = 0; i < rows; i++) {
         real sum[TILE_COLS];
         for (j = 0; j < TILE_COLS; j++)
-            sum[j] = add ? tile[i * TILE_COLS + j] : 0;
+            sum[j] = add ? tile[i * step + j] : 0;
         for (p = 0; p < k; p++) {
             const real one = unit ? a[i + p * a_step] : a[i * a_step + p];
             for (j = 0; j < TILE_COLS; j++)
                 sum[j] += one * b[p * b_step + j];
         }
         for (j = 0; j < TILE_COLS; j++)
-            tile[i * TILE_COLS + j] = sum[j];
+            tile[i * step + j] = sum[j];
     }
 }
 
+static void copy_quad(const real *from, real *to)
+{
+    memcpy(to, from, 4 * sizeof(real));
+}
+
+static void transpose_square(const real *from, ptrdiff_t from_step, real *to, ptrdiff_t to_step)
+{
+    int i, p;
+    for (i = 0; i < 4; i++)
+        for (p = 0; p < 4; p++)
+            to[p * to_step + i] = from[i * from_step + p];
+}
+
 #endif
+
+/* The rows of `tiles` tiles of a transposed a, tile after tile, `to_step` apart:
+   to[t * to_step + p * TILE_ROWS + i] = from(p, t * TILE_ROWS + i), p < k.
+   In quads, because a store of a whole vector would cross from one cache line into the next; and
+   asking for rows ahead, which lie on pages of their own. */
+static void copy_strips(const real *from, ptrdiff_t from_step, ptrdiff_t k, ptrdiff_t tiles, real *to,
+                        ptrdiff_t to_step)
+{
+    const ptrdiff_t width = tiles * TILE_ROWS, line = 64 / sizeof(real);
+    ptrdiff_t p, t, c;
+    int i;
+    for (p = 0; p < k; p++) {
+        if (p + 8 < k)
+            for (c = 0; c < width; c += line)
+                prefetch(from + 8 * from_step + c);
+        for (t = 0; t < tiles; t++) {
+#pragma GCC unroll 3
+            for (i = 0; i + 4 <= TILE_ROWS; i += 4)
+                copy_quad(from + t * TILE_ROWS + i, to + t * to_step + i);
+            for (; i < TILE_ROWS; i++)
+                to[t * to_step + i] = from[t * TILE_ROWS + i];
+        }
+        from += from_step;
+        to += TILE_ROWS;
+    }
+}
+
+/* to(p, i) = from(i, p), i < rows, p < cols: the rows of `from` become columns.
+   Whole cache lines of `from` at a time: with rows a power of two apart they would push each other
+   out of the cache before they are used up. */
+static void transpose(const real *from, ptrdiff_t from_step, ptrdiff_t rows, ptrdiff_t cols, real *to,
+                      ptrdiff_t to_step)
+{
+    const ptrdiff_t line = 64 / sizeof(real);
+    ptrdiff_t i, p, q, stop;
+    for (q = 0; q < cols; q += line) {
+        stop = q + line < cols ? q + line : cols;
+        for (i = 0; i + 4 <= rows; i += 4) {
+            for (p = q; p + 4 <= stop; p += 4)
+                transpose_square(from + i * from_step + p, from_step, to + p * to_step + i, to_step);
+            for (; p < stop; p++) {
+                to[p * to_step + i] = from[i * from_step + p];
+                to[p * to_step + i + 1] = from[(i + 1) * from_step + p];
+                to[p * to_step + i + 2] = from[(i + 2) * from_step + p];
+                to[p * to_step + i + 3] = from[(i + 3) * from_step + p];
+            }
+        }
+        for (; i < rows; i++)
+            for (p = q; p < stop; p++)
+                to[p * to_step + i] = from[i * from_step + p];
+    }
+}
 
 #endif

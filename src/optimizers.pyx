@@ -24,28 +24,36 @@ ctypedef struct Update:
     real decay              # learning rate times weight decay
     real momentum, rho, epsilon, centered
     real less_rho, less_beta_1, less_beta_2     # 1 - rho ..., subtracted in double
-    void (*function)(const Update*, const real*, Py_ssize_t, Py_ssize_t) noexcept nogil
+    void (*function)(const Update*, const_restricted, restricted, restricted, restricted,
+                     restricted, Py_ssize_t) noexcept nogil
 
-ctypedef void (*update_pointer)(const Update*, const real*, Py_ssize_t, Py_ssize_t) noexcept nogil
+# Not local variables: only of parameters does the compiler believe that they do not overlap, and
+# testing it takes longer than to update a few numbers.
+ctypedef void (*update_pointer)(const Update* u, const_restricted g, restricted w, restricted s0,
+                                restricted s1, restricted s2, Py_ssize_t n) noexcept nogil
 
 
-cdef void update_sgd(const Update* u, const real* gradient, Py_ssize_t at,
-                     Py_ssize_t n) noexcept nogil:
+cdef inline void update(const Update* u, const real* g, Py_ssize_t at, Py_ssize_t n) noexcept nogil:
+    # Update the n parameters from `at` on.
+    cdef real* w = u.parameters + at
+    cdef real* s0 = u.slots + at if u.n_slots > 0 else NULL
+    cdef real* s1 = s0 + u.stride if u.n_slots > 1 else NULL
+    cdef real* s2 = s1 + u.stride if u.n_slots > 2 else NULL
+    u.function(u, g, w, s0, s1, s2, n)
+
+
+cdef void update_sgd(const Update* u, const_restricted g, restricted w, restricted s0,
+                     restricted s1, restricted s2, Py_ssize_t n) noexcept nogil:
     # w -= rate g
-    cdef restricted w = u.parameters + at
-    cdef const_restricted g = gradient
     cdef real rate = u.rate, decay = u.decay
     cdef Py_ssize_t i
     for i in range(n):
         w[i] = w[i] - w[i] * decay - rate * g[i]
 
 
-cdef void update_momentum(const Update* u, const real* gradient, Py_ssize_t at,
-                          Py_ssize_t n) noexcept nogil:
+cdef void update_momentum(const Update* u, const_restricted g, restricted w, restricted m,
+                          restricted s1, restricted s2, Py_ssize_t n) noexcept nogil:
     # m = momentum m - rate g;  w += m
-    cdef restricted w = u.parameters + at
-    cdef restricted m = u.slots + at
-    cdef const_restricted g = gradient
     cdef real rate = u.rate, decay = u.decay, momentum = u.momentum
     cdef Py_ssize_t i
     for i in range(n):
@@ -53,12 +61,9 @@ cdef void update_momentum(const Update* u, const real* gradient, Py_ssize_t at,
         w[i] = w[i] - w[i] * decay + m[i]
 
 
-cdef void update_nesterov(const Update* u, const real* gradient, Py_ssize_t at,
-                          Py_ssize_t n) noexcept nogil:
+cdef void update_nesterov(const Update* u, const_restricted g, restricted w, restricted m,
+                          restricted s1, restricted s2, Py_ssize_t n) noexcept nogil:
     # m = momentum m - rate g;  w += momentum m - rate g
-    cdef restricted w = u.parameters + at
-    cdef restricted m = u.slots + at
-    cdef const_restricted g = gradient
     cdef real rate = u.rate, decay = u.decay, momentum = u.momentum
     cdef Py_ssize_t i
     for i in range(n):
@@ -66,12 +71,9 @@ cdef void update_nesterov(const Update* u, const real* gradient, Py_ssize_t at,
         w[i] = w[i] - w[i] * decay + (momentum * m[i] - rate * g[i])
 
 
-cdef void update_adagrad(const Update* u, const real* gradient, Py_ssize_t at,
-                         Py_ssize_t n) noexcept nogil:
+cdef void update_adagrad(const Update* u, const_restricted g, restricted w, restricted a,
+                         restricted s1, restricted s2, Py_ssize_t n) noexcept nogil:
     # a += g^2;  w -= rate g / sqrt(a + epsilon)        (Duchi et al. 2011)
-    cdef restricted w = u.parameters + at
-    cdef restricted a = u.slots + at
-    cdef const_restricted g = gradient
     cdef real rate = u.rate, decay = u.decay, epsilon = u.epsilon
     cdef Py_ssize_t i
     for i in range(n):
@@ -79,12 +81,9 @@ cdef void update_adagrad(const Update* u, const real* gradient, Py_ssize_t at,
         w[i] = w[i] - w[i] * decay - rate * g[i] / sqrt_(a[i] + epsilon)
 
 
-cdef void update_rmsprop(const Update* u, const real* gradient, Py_ssize_t at,
-                         Py_ssize_t n) noexcept nogil:
+cdef void update_rmsprop(const Update* u, const_restricted g, restricted w, restricted v,
+                         restricted s1, restricted s2, Py_ssize_t n) noexcept nogil:
     # v = rho v + (1 - rho) g^2;  w -= rate g / sqrt(v + epsilon)        (Hinton, lecture 6e)
-    cdef restricted w = u.parameters + at
-    cdef restricted v = u.slots + at
-    cdef const_restricted g = gradient
     cdef real rate = u.rate, decay = u.decay, epsilon = u.epsilon, rho = u.rho
     cdef real less_rho = u.less_rho
     cdef Py_ssize_t i
@@ -93,15 +92,10 @@ cdef void update_rmsprop(const Update* u, const real* gradient, Py_ssize_t at,
         w[i] = w[i] - w[i] * decay - rate * g[i] / sqrt_(v[i] + epsilon)
 
 
-cdef void update_rmsprop_full(const Update* u, const real* gradient, Py_ssize_t at,
-                              Py_ssize_t n) noexcept nogil:
+cdef void update_rmsprop_full(const Update* u, const_restricted g, restricted w, restricted v,
+                              restricted a, restricted m, Py_ssize_t n) noexcept nogil:
     # As rmsprop, with a = rho a + (1 - rho) g taken off as a^2 when centered (1, else 0),
     # and m = momentum m + rate g / sqrt(v - centered a^2 + epsilon);  w -= m
-    cdef restricted w = u.parameters + at
-    cdef restricted v = u.slots + at
-    cdef restricted a = u.slots + u.stride + at
-    cdef restricted m = u.slots + 2 * u.stride + at
-    cdef const_restricted g = gradient
     cdef real rate = u.rate, decay = u.decay, epsilon = u.epsilon, rho = u.rho
     cdef real less_rho = u.less_rho
     cdef real momentum = u.momentum, centered = u.centered
@@ -113,14 +107,10 @@ cdef void update_rmsprop_full(const Update* u, const real* gradient, Py_ssize_t 
         w[i] = w[i] - w[i] * decay - m[i]
 
 
-cdef void update_adam(const Update* u, const real* gradient, Py_ssize_t at,
-                      Py_ssize_t n) noexcept nogil:
+cdef void update_adam(const Update* u, const_restricted g, restricted w, restricted m,
+                      restricted v, restricted s2, Py_ssize_t n) noexcept nogil:
     # m += (1 - beta_1)(g - m);  v += (1 - beta_2)(g^2 - v);  w -= rate m / (sqrt v + epsilon)
     # with both bias corrections in rate        (Kingma and Ba 2015, end of section 2)
-    cdef restricted w = u.parameters + at
-    cdef restricted m = u.slots + at
-    cdef restricted v = u.slots + u.stride + at
-    cdef const_restricted g = gradient
     cdef real rate = u.rate, decay = u.decay, epsilon = u.epsilon
     cdef real less_beta_1 = u.less_beta_1, less_beta_2 = u.less_beta_2
     cdef Py_ssize_t i
@@ -130,14 +120,9 @@ cdef void update_adam(const Update* u, const real* gradient, Py_ssize_t at,
         w[i] = w[i] - w[i] * decay - rate * m[i] / (sqrt_(v[i]) + epsilon)
 
 
-cdef void update_amsgrad(const Update* u, const real* gradient, Py_ssize_t at,
-                         Py_ssize_t n) noexcept nogil:
+cdef void update_amsgrad(const Update* u, const_restricted g, restricted w, restricted m,
+                         restricted v, restricted h, Py_ssize_t n) noexcept nogil:
     # Adam with the largest v so far in the denominator        (Reddi et al. 2018)
-    cdef restricted w = u.parameters + at
-    cdef restricted m = u.slots + at
-    cdef restricted v = u.slots + u.stride + at
-    cdef restricted h = u.slots + 2 * u.stride + at
-    cdef const_restricted g = gradient
     cdef real rate = u.rate, decay = u.decay, epsilon = u.epsilon
     cdef real less_beta_1 = u.less_beta_1, less_beta_2 = u.less_beta_2
     cdef Py_ssize_t i

@@ -568,7 +568,7 @@ cdef class Executor:
             norm = sqrt(sum_of_squares(self.gradient, self.n_parameters))
             clip_to_norm(self.gradient, self.n_parameters, norm, s.alpha)
         elif s.op == UPDATE:
-            self.update.function(&self.update, s.dw, s.w_at, s.n_in * s.n_out)
+            update(&self.update, s.dw, s.w_at, s.n_in * s.n_out)
 
     cdef int execute_batch(self, Py_ssize_t rows, long long iteration, double rate,
                            double* totals) except -1 nogil:
