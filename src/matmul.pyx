@@ -2,10 +2,11 @@
 # many tiles' columns), while it is in the cache, to a function that does the rest: bias and
 # activation, the derivative of the layer below, or the optimizer's update.
 #
-# Loops (after Goto and van de Geijn 2008): columns in blocks, p in blocks of BLOCK_P, then tiles,
-# row by row of them. A tile's panel of a (rows x p) stays in the L1 cache, the block's panels of
-# b (p x columns) in L2. They are copied (packed) where they are read often enough to pay. Which
-# loops and copies are made depends on the shape alone, and p always runs in order, so the
+# Loops (after Goto and van de Geijn 2008): columns in blocks, p in blocks, then tiles, row by row
+# of them. A tile's panel of a (rows x p) stays in the L1 cache, the block's panels of b
+# (p x columns) in L2. a is read where it lies: a tile takes one number at a time from it. b is
+# copied (packed) where several tiles of rows read it, by the first of them as it multiplies.
+# Which loops and copies are made depends on the shape alone, and p always runs in order, so the
 # result does not depend on the number of threads.
 
 cdef extern from "microkernel.h" nogil:
@@ -13,25 +14,29 @@ cdef extern from "microkernel.h" nogil:
     const int TILE_COLS
     const int VECTOR_BYTES
     const bint NNCORE_VECTOR_EXTENSIONS
+    void prefetch(const void* p)
     void multiply_tile(int rows, int cols, int unit, Py_ssize_t k, const real* a,
                        Py_ssize_t a_step, const real* b, Py_ssize_t b_step, real* tile,
                        Py_ssize_t step, int add)
-    void copy_strips(const real* source, Py_ssize_t source_step, Py_ssize_t k, Py_ssize_t tiles,
-                     real* to, Py_ssize_t to_step)
+    void multiply_and_pack(int cols, int unit, Py_ssize_t k, const real* a, Py_ssize_t a_step,
+                           const real* b, Py_ssize_t b_step, real* packed, real* tile,
+                           Py_ssize_t step, int add)
     void transpose(const real* source, Py_ssize_t source_step, Py_ssize_t rows, Py_ssize_t cols,
                    real* to, Py_ssize_t to_step)
 
-# Bytes of a's panel, for the L1 cache, and of b's block, for the L2 cache.
+# Bytes of b's block, for the L2 cache.
 cdef enum:
-    A_BYTES = 24 << 10
-    B_BYTES = 512 << 10
+    B_BYTES = 256 << 10
     MAX_BLOCK_P = 512
     MAX_BLOCK_TILES = 64
-    GROUP = 4               # tiles of rows that are packed together
 
 # panel holds rows x cols numbers of c from (i, j) on, their rows `step` apart. It may be written.
 ctypedef void (*epilogue_pointer)(const void* context, real* panel, Py_ssize_t step, Py_ssize_t i,
                                   Py_ssize_t j, Py_ssize_t rows, Py_ssize_t cols) noexcept nogil
+
+# Told of a tile before it is computed: may ask for the memory that its epilogue will use.
+ctypedef void (*prepare_pointer)(const void* context, Py_ssize_t i, Py_ssize_t j, Py_ssize_t rows,
+                                 Py_ssize_t cols) noexcept nogil
 
 ctypedef struct Matmul:
     Py_ssize_t m, n, k
@@ -43,6 +48,7 @@ ctypedef struct Matmul:
     bint b_transposed
     bint b_slack            # a tile's width may be read past b's end
     epilogue_pointer epilogue
+    prepare_pointer prepare     # or NULL
     const void* context
     int n_threads
     real* scratch           # scratch_size(m, n, k) numbers for each thread
@@ -57,13 +63,13 @@ cdef inline Py_ssize_t round_up(Py_ssize_t n, Py_ssize_t to) noexcept nogil:
     return (n + to - 1) // to * to
 
 
-cdef inline Py_ssize_t most_p() noexcept nogil:
-    return smaller(A_BYTES // <Py_ssize_t>(TILE_ROWS * sizeof(real)), MAX_BLOCK_P)
+cdef inline Py_ssize_t larger(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
+    return a if a > b else b
 
 
 cdef inline Py_ssize_t block_p(Py_ssize_t k) noexcept nogil:
     # As few blocks as possible, of about the same size.
-    cdef Py_ssize_t blocks = (k + most_p() - 1) // most_p()
+    cdef Py_ssize_t blocks = (k + MAX_BLOCK_P - 1) // MAX_BLOCK_P
     return k if blocks <= 1 else round_up((k + blocks - 1) // blocks, 8)
 
 
@@ -79,38 +85,25 @@ cdef inline Py_ssize_t panel_step(Py_ssize_t cols) noexcept nogil:
     return step if step <= 4 * TILE_COLS else step + 64 // <Py_ssize_t>sizeof(real)
 
 
+cdef inline Py_ssize_t b_size(Py_ssize_t n, Py_ssize_t k) noexcept nogil:
+    # Numbers of a packed block of b.
+    cdef Py_ssize_t p = block_p(k)
+    return round_up(p * smaller(round_up(n, TILE_COLS), block_cols(p)), 64)
+
+
 cdef Py_ssize_t scratch_size(Py_ssize_t m, Py_ssize_t n, Py_ssize_t k) noexcept nogil:
-    # Numbers of scratch that one thread needs, for these or smaller m and k: panels of a, a block
-    # of b, and a panel of c, or, when p is in several blocks, the unfinished panels of one block
-    # of columns. (The fewer p a block has, the more columns.)
-    cdef Py_ssize_t cols = round_up(n, TILE_COLS), half = most_p() // 2
-    cdef Py_ssize_t b = smaller(smaller(k, most_p()) * cols, B_BYTES // <Py_ssize_t>sizeof(real))
+    # Numbers of scratch that one thread needs, for these or smaller m and k: a block of b, and a
+    # panel of c, or, when p is in several blocks, the unfinished panels of one block of columns.
+    # (The fewer p a block has, the more columns.)
+    cdef Py_ssize_t cols = round_up(n, TILE_COLS), half = MAX_BLOCK_P // 2
+    cdef Py_ssize_t b = smaller(smaller(k, MAX_BLOCK_P) * cols,
+                                larger(B_BYTES // <Py_ssize_t>sizeof(real),
+                                       MAX_BLOCK_P * TILE_COLS))
     cdef Py_ssize_t c = TILE_ROWS * panel_step(smaller(cols, MAX_BLOCK_TILES * TILE_COLS))
     cdef Py_ssize_t unfinished = 0
-    if k > most_p():
+    if k > MAX_BLOCK_P:
         unfinished = round_up(m, TILE_ROWS) * panel_step(smaller(cols, block_cols(half)))
-    return GROUP * round_up(TILE_ROWS * smaller(k, most_p()), 64) + round_up(b, 64) + \
-        round_up(c if c > unfinished else unfinished, 64)
-
-
-cdef void pack_rows(const real* a, Py_ssize_t step, bint transposed, Py_ssize_t rows,
-                    Py_ssize_t k, real* panels, Py_ssize_t panel_size) noexcept nogil:
-    # panels[i // TILE_ROWS * panel_size + p * TILE_ROWS + i % TILE_ROWS] = a(i, p). Missing rows
-    # are left as they are: the tile of fewer rows does not read them. Several tiles at once: the
-    # lines of a transposed a, a power of two apart, would not stay in the cache for the next tile.
-    cdef Py_ssize_t i, p, whole = rows - rows % TILE_ROWS
-    cdef real* last = panels + rows // TILE_ROWS * panel_size
-    if transposed:
-        copy_strips(a, step, k, rows // TILE_ROWS, panels, panel_size)
-        for p in range(k if whole < rows else 0):
-            for i in range(whole, rows):
-                last[p * TILE_ROWS + i - whole] = a[p * step + i]
-    else:
-        i = 0
-        while i < rows:
-            transpose(a + i * step, step, smaller(TILE_ROWS, rows - i), k,
-                      panels + i // TILE_ROWS * panel_size, TILE_ROWS)
-            i += TILE_ROWS
+    return round_up(b, 64) + round_up(larger(c, unfinished), 64)
 
 
 cdef void pack_cols(const real* b, Py_ssize_t step, bint transposed, Py_ssize_t k,
@@ -143,19 +136,13 @@ cdef void multiply_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_ssiz
     cdef Py_ssize_t p_block = block_p(k), col_block = block_cols(p_block)
     cdef bint split = k > p_block
     # Packing b pays when several tiles of rows read it; a transposed b must be packed.
-    cdef bint pack_b = mm.b_transposed or (mm.m > 4 * TILE_ROWS and mm.n > 4 * TILE_COLS)
-    # Packing a pays when several tiles of columns read it.
-    cdef bint pack_a = mm.n > 4 * TILE_COLS and mm.m >= TILE_ROWS
-    cdef Py_ssize_t a_size = round_up(TILE_ROWS * p_block, 64)
-    cdef real* a_panels = scratch
-    cdef real* b_panels = a_panels + GROUP * a_size
-    cdef real* c_panels = b_panels + round_up(
-        p_block * smaller(round_up(mm.n, TILE_COLS), col_block), 64)
+    cdef bint pack_b = mm.b_transposed or (m > 4 * TILE_ROWS and n > 4 * TILE_COLS)
+    cdef real* b_panels = scratch
+    cdef real* c_panels = b_panels + b_size(mm.n, k)
     cdef real* c
     cdef const real* a
     cdef const real* b
-    cdef Py_ssize_t jb, pb, i, j, cols, ps, whole, rows, tile_cols, step, a_step, b_step, at
-    cdef bint unit
+    cdef Py_ssize_t jb, pb, i, j, cols, ps, whole, ready, rows, tile_cols, step, b_step
     # No range(start, stop, step) here: Cython's code for a runtime step is slow and long.
     jb = 0
     while jb < n:
@@ -164,9 +151,11 @@ cdef void multiply_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_ssiz
         pb = 0
         while pb < k or pb == 0:
             ps = smaller(p_block, k - pb)
-            # The last tile's columns may end at the end of b's memory: then it is packed alone.
-            whole = cols if pack_b else cols - (0 if mm.b_slack else cols % TILE_COLS)
-            j = 0 if pack_b else whole
+            # The last tile's columns may end at the end of b's memory: then it is packed first,
+            # as is a transposed b. The others are read where they lie, by the first tile of rows
+            # alone where they are packed.
+            whole = 0 if mm.b_transposed else cols - (0 if mm.b_slack else cols % TILE_COLS)
+            j = whole
             while j < cols:
                 tile_cols = smaller(TILE_COLS, cols - j)
                 if mm.b_transposed:
@@ -182,28 +171,25 @@ cdef void multiply_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_ssiz
                     a = mm.a + pb * mm.a_step + i0 + i
                 else:
                     a = mm.a + (i0 + i) * mm.a_step + pb
-                a_step = mm.a_step
-                unit = mm.a_transposed
-                if pack_a:
-                    at = i // TILE_ROWS % GROUP
-                    if at == 0:
-                        pack_rows(a, mm.a_step, mm.a_transposed,
-                                  smaller(GROUP * TILE_ROWS, m - i), ps, a_panels, a_size)
-                    a = a_panels + at * a_size
-                    a_step = TILE_ROWS
-                    unit = True
                 c = c_panels + i * step if split else c_panels
+                ready = 0 if pack_b and i > 0 else whole
                 j = 0
                 while j < cols:
                     tile_cols = smaller(TILE_COLS, cols - j)
-                    if pack_b or j >= whole:
-                        b = b_panels + j * ps
-                        b_step = TILE_COLS
-                    else:
+                    if mm.prepare and pb + ps >= k:
+                        mm.prepare(mm.context, i0 + i, j0 + jb + j, rows, tile_cols)
+                    b = b_panels + j * ps
+                    b_step = TILE_COLS
+                    if j < ready:
                         b = mm.b + pb * mm.b_step + j0 + jb + j
                         b_step = mm.b_step
-                    multiply_tile(<int>rows, <int>tile_cols, unit, ps, a, a_step, b, b_step,
-                                  c + j, step, pb > 0)
+                        if pack_b:
+                            multiply_and_pack(<int>tile_cols, mm.a_transposed, ps, a, mm.a_step, b,
+                                              b_step, b_panels + j * ps, c + j, step, pb > 0)
+                            j += TILE_COLS
+                            continue
+                    multiply_tile(<int>rows, <int>tile_cols, mm.a_transposed, ps, a, mm.a_step, b,
+                                  b_step, c + j, step, pb > 0)
                     j += TILE_COLS
                 if pb + ps >= k:
                     mm.epilogue(mm.context, c, step, i0 + i, j0 + jb, rows, cols)
@@ -367,6 +353,24 @@ cdef void backward_weights_epilogue(const void* context, real* panel, Py_ssize_t
         gradient_epilogue(d, panel + r * step, (i + r) * d.step + j, cols)
 
 
+cdef void backward_weights_prepare(const void* context, Py_ssize_t i, Py_ssize_t j,
+                                   Py_ssize_t rows, Py_ssize_t cols) noexcept nogil:
+    # A tile's weights and slots lie in short pieces that no hardware prefetcher guesses; they
+    # arrive while the tile is being computed.
+    cdef const BackwardWeights* d = <const BackwardWeights*>context
+    cdef const Update* u = d.update
+    cdef Py_ssize_t line = 64 // sizeof(real), r, c, s
+    cdef const real* w
+    for r in range(rows):
+        w = u.parameters + d.at + (i + r) * d.step + j
+        c = 0
+        while c < cols:
+            prefetch(w + c)
+            for s in range(u.n_slots):
+                prefetch(u.slots + (w + c - u.parameters) + s * u.stride)
+            c += line
+
+
 cdef void column_sums(const real* dz, Py_ssize_t rows, Py_ssize_t cols, Py_ssize_t step,
                       restricted sums) noexcept nogil:
     # sums_j = sum_i dz(i, j), i in order.
@@ -398,6 +402,7 @@ cdef void dense(const real* x, const real* w, const Forward* f, Py_ssize_t rows,
     mm.b_transposed = False
     mm.b_slack = slack
     mm.epilogue = forward_epilogue
+    mm.prepare = NULL
     mm.context = f
     mm.n_threads = n_threads
     mm.scratch = scratch
@@ -422,6 +427,7 @@ cdef void dense_backward_data(const real* dz, const real* w, const BackwardData*
     mm.b_transposed = True
     mm.b_slack = False
     mm.epilogue = backward_data_epilogue
+    mm.prepare = NULL
     mm.context = d
     mm.n_threads = n_threads
     mm.scratch = scratch
@@ -446,6 +452,9 @@ cdef void dense_backward_weights(const real* x, const real* dz, const BackwardWe
     mm.b_transposed = False
     mm.b_slack = slack
     mm.epilogue = backward_weights_epilogue
+    mm.prepare = NULL
+    if not d.dw and d.step > LONG_ROW:
+        mm.prepare = backward_weights_prepare
     mm.context = d
     mm.n_threads = n_threads
     mm.scratch = scratch

@@ -36,7 +36,8 @@
 #if defined(__GNUC__) || defined(__clang__)
 
 #define NNCORE_VECTOR_EXTENSIONS 1
-#define prefetch(p) __builtin_prefetch(p)
+/* Ask for the cache line at p, which will be written soon: into the L2 cache. */
+#define prefetch(p) __builtin_prefetch((p), 1, 2)
 #define ALWAYS_INLINE inline __attribute__((always_inline))
 /* Loads and stores of any alignment, of memory that is also read as scalars. */
 typedef real vector __attribute__((vector_size(VECTOR_BYTES)));
@@ -58,12 +59,15 @@ typedef real loose_vector __attribute__((vector_size(VECTOR_BYTES), aligned(size
 #define MULTIPLY_ADD(a, b, c) ((c) + (a) * (b))
 #endif
 
-/* Expanded once for each constant (rows, vectors, unit), so that the sums stay in registers.
-   unit: a's rows are neighbours (packed, or a transposed matrix): a(i, p) = a[i + p * a_step];
-   else a's rows are a_step apart: a(i, p) = a[i * a_step + p]. */
-static ALWAYS_INLINE void tile_body(const int rows, const int vectors, const int unit, ptrdiff_t k,
-                                    const real *a, ptrdiff_t a_step, const real *b,
-                                    ptrdiff_t b_step, real *tile, ptrdiff_t step, int add)
+/* Expanded once for each constant (rows, vectors, unit, pack), so that the sums stay in registers.
+   unit: a's rows are neighbours (a transposed matrix): a(i, p) = a[i + p * a_step];
+   else a's rows are a_step apart: a(i, p) = a[i * a_step + p].
+   pack: also leave the tile's columns of b in `packed`, TILE_COLS a row: the stores cost nothing
+   beside the multiplications. */
+static ALWAYS_INLINE void tile_body(const int rows, const int vectors, const int unit,
+                                    const int pack, ptrdiff_t k, const real *a, ptrdiff_t a_step,
+                                    const real *b, ptrdiff_t b_step, real *packed, real *tile,
+                                    ptrdiff_t step, int add)
 {
     vector sum[TILE_ROWS][TILE_VECTORS];
     int i, v;
@@ -81,6 +85,12 @@ static ALWAYS_INLINE void tile_body(const int rows, const int vectors, const int
         for (v = 0; v < vectors; v++)
             row[v] = *(const loose_vector *)(b + v * LANES_PER_VECTOR);
         b += b_step;
+        if (pack) {
+#pragma GCC unroll 4
+            for (v = 0; v < vectors; v++)
+                *(loose_vector *)(packed + v * LANES_PER_VECTOR) = row[v];
+            packed += TILE_COLS;
+        }
 #pragma GCC unroll 12
         for (i = 0; i < rows; i++) {
             const real one = unit ? a[i] : a[i * a_step];
@@ -101,9 +111,9 @@ static ALWAYS_INLINE void tile_body(const int rows, const int vectors, const int
 #define TILE_CASE(rows)                                                                          \
     case rows:                                                                                   \
         if (unit)                                                                                \
-            tile_body(rows, vectors, 1, k, a, a_step, b, b_step, tile, step, add);               \
+            tile_body(rows, vectors, 1, 0, k, a, a_step, b, b_step, 0, tile, step, add);         \
         else                                                                                     \
-            tile_body(rows, vectors, 0, k, a, a_step, b, b_step, tile, step, add);               \
+            tile_body(rows, vectors, 0, 0, k, a, a_step, b, b_step, 0, tile, step, add);         \
         break;
 
 static ALWAYS_INLINE void tile_rows(int rows, const int vectors, int unit, ptrdiff_t k,
@@ -144,6 +154,22 @@ static void multiply_tile(int rows, int cols, int unit, ptrdiff_t k, const real 
         tile_rows(rows, TILE_VECTORS, unit, k, a, a_step, b, b_step, tile, step, add);
 }
 
+/* A tile of all its rows that also packs its columns of b, for the tiles below it. */
+static void multiply_and_pack(int cols, int unit, ptrdiff_t k, const real *a, ptrdiff_t a_step,
+                              const real *b, ptrdiff_t b_step, real *packed, real *tile,
+                              ptrdiff_t step, int add)
+{
+    const int one = cols <= LANES_PER_VECTOR;
+    if (one && unit)
+        tile_body(TILE_ROWS, 1, 1, 1, k, a, a_step, b, b_step, packed, tile, step, add);
+    else if (one)
+        tile_body(TILE_ROWS, 1, 0, 1, k, a, a_step, b, b_step, packed, tile, step, add);
+    else if (unit)
+        tile_body(TILE_ROWS, TILE_VECTORS, 1, 1, k, a, a_step, b, b_step, packed, tile, step, add);
+    else
+        tile_body(TILE_ROWS, TILE_VECTORS, 0, 1, k, a, a_step, b, b_step, packed, tile, step, add);
+}
+
 /* Four numbers: the side of the squares in which packing turns a matrix. */
 typedef real quad __attribute__((vector_size(4 * sizeof(real))));
 typedef real loose_quad __attribute__((vector_size(4 * sizeof(real)), aligned(sizeof(real)), may_alias));
@@ -155,11 +181,6 @@ typedef real loose_quad __attribute__((vector_size(4 * sizeof(real)), aligned(si
 #else
 #define SHUFFLE(x, y, a, b, c, d) __builtin_shuffle(x, y, (int32_t __attribute__((vector_size(16)))){a, b, c, d})
 #endif
-
-static ALWAYS_INLINE void copy_quad(const real *from, real *to)
-{
-    *(loose_quad *)to = *(const loose_quad *)from;
-}
 
 static ALWAYS_INLINE void transpose_square(const real *from, ptrdiff_t from_step, real *to,
                                            ptrdiff_t to_step)
@@ -203,9 +224,14 @@ static void multiply_tile(int rows, int cols, int unit, ptrdiff_t k, const real 
     }
 }
 
-static void copy_quad(const real *from, real *to)
+static void multiply_and_pack(int cols, int unit, ptrdiff_t k, const real *a, ptrdiff_t a_step,
+                              const real *b, ptrdiff_t b_step, real *packed, real *tile,
+                              ptrdiff_t step, int add)
 {
-    memcpy(to, from, 4 * sizeof(real));
+    ptrdiff_t p;
+    for (p = 0; p < k; p++)
+        memcpy(packed + p * TILE_COLS, b + p * b_step, TILE_COLS * sizeof(real));
+    multiply_tile(TILE_ROWS, cols, unit, k, a, a_step, packed, TILE_COLS, tile, step, add);
 }
 
 static void transpose_square(const real *from, ptrdiff_t from_step, real *to, ptrdiff_t to_step)
@@ -217,32 +243,6 @@ static void transpose_square(const real *from, ptrdiff_t from_step, real *to, pt
 }
 
 #endif
-
-/* The rows of `tiles` tiles of a transposed a, tile after tile, `to_step` apart:
-   to[t * to_step + p * TILE_ROWS + i] = from(p, t * TILE_ROWS + i), p < k.
-   In quads, because a store of a whole vector would cross from one cache line into the next; and
-   asking for rows ahead, which lie on pages of their own. */
-static void copy_strips(const real *from, ptrdiff_t from_step, ptrdiff_t k, ptrdiff_t tiles, real *to,
-                        ptrdiff_t to_step)
-{
-    const ptrdiff_t width = tiles * TILE_ROWS, line = 64 / sizeof(real);
-    ptrdiff_t p, t, c;
-    int i;
-    for (p = 0; p < k; p++) {
-        if (p + 8 < k)
-            for (c = 0; c < width; c += line)
-                prefetch(from + 8 * from_step + c);
-        for (t = 0; t < tiles; t++) {
-#pragma GCC unroll 3
-            for (i = 0; i + 4 <= TILE_ROWS; i += 4)
-                copy_quad(from + t * TILE_ROWS + i, to + t * to_step + i);
-            for (; i < TILE_ROWS; i++)
-                to[t * to_step + i] = from[t * TILE_ROWS + i];
-        }
-        from += from_step;
-        to += TILE_ROWS;
-    }
-}
 
 /* to(p, i) = from(i, p), i < rows, p < cols: the rows of `from` become columns.
    Whole cache lines of `from` at a time: with rows a power of two apart they would push each other
