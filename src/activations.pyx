@@ -289,20 +289,46 @@ cdef inline real row_dot(const_restricted a, const_restricted b, Py_ssize_t n) n
     return total
 
 
-cdef inline real exponentials(const_restricted z, restricted e, Py_ssize_t n,
-                              real shift) noexcept nogil:
-    # e = exp(z - shift); returns the sum.
-    cdef Py_ssize_t i
-    for i in range(n):
-        e[i] = exp_(z[i] - shift)
-    return row_sum(e, n)
+# Rows are taken in blocks, so that a loop over short rows becomes one over all numbers of the
+# block: vector code even for rows of one number.
+cdef enum:
+    BLOCK_ROWS = 128
+    BLOCK_NUMBERS = 2048    # of a block of several rows: they stay in the L1 cache
 
 
-cdef void softmax(const_restricted z, restricted y, Py_ssize_t n) noexcept nogil:
-    cdef real scale = R(1) / exponentials(z, y, n, row_max(z, n))
-    cdef Py_ssize_t i
-    for i in range(n):
-        y[i] = y[i] * scale
+cdef inline Py_ssize_t rows_of_block(Py_ssize_t cols) noexcept nogil:
+    cdef Py_ssize_t rows = BLOCK_NUMBERS // (cols if cols > 0 else 1)
+    return 1 if rows < 1 else (BLOCK_ROWS if rows > BLOCK_ROWS else rows)
+
+
+cdef inline void exponentials_rows(const_restricted z, restricted e, Py_ssize_t rows,
+                                   Py_ssize_t cols, real* largest, real* sums) noexcept nogil:
+    # e = exp(z - the row's largest); up to BLOCK_ROWS rows.
+    cdef Py_ssize_t i, j
+    for i in range(rows):
+        largest[i] = row_max(z + i * cols, cols)
+        for j in range(i * cols, (i + 1) * cols):
+            e[j] = z[j] - largest[i]
+    for j in range(rows * cols):
+        e[j] = exp_(e[j])
+    for i in range(rows):
+        sums[i] = row_sum(e + i * cols, cols)
+
+
+cdef void softmax_rows(const_restricted z, restricted y, Py_ssize_t rows,
+                       Py_ssize_t cols) noexcept nogil:
+    cdef real largest[BLOCK_ROWS]
+    cdef real sums[BLOCK_ROWS]
+    cdef real scale
+    cdef Py_ssize_t at = 0, i, j, n, block = rows_of_block(cols)
+    while at < rows:
+        n = block if block < rows - at else rows - at
+        exponentials_rows(z + at * cols, y + at * cols, n, cols, largest, sums)
+        for i in range(n):
+            scale = R(1) / sums[i]
+            for j in range((at + i) * cols, (at + i + 1) * cols):
+                y[j] = y[j] * scale
+        at += n
 
 
 cdef void softmax_backward(const_restricted dy, const_restricted y, restricted dx,
@@ -317,10 +343,8 @@ cdef void softmax_backward(const_restricted dy, const_restricted y, restricted d
 cdef void activate_rows(int kind, const_restricted z, restricted y, Py_ssize_t rows,
                         Py_ssize_t cols, real alpha) noexcept nogil:
     # Any activation over whole rows.
-    cdef Py_ssize_t i
     if kind == SOFTMAX:
-        for i in range(rows):
-            softmax(z + i * cols, y + i * cols, cols)
+        softmax_rows(z, y, rows, cols)
     else:
         activate(kind, z, y, rows * cols, alpha)
 

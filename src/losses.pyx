@@ -1,8 +1,8 @@
 # Losses: the value of each row and its derivative by that row's y, one scalar formula
 # each where columns are independent, one row function each where they are not.
 #
-# To add one: its name in the enum and in LOSSES, its formulas (or its row function) and
-# its line in loss_row(). `alpha` is its one parameter: delta, or label smoothing.
+# To add one: its name in the enum and in LOSSES, its formulas (or its function of rows) and
+# its line in loss_block(). `alpha` is its one parameter: delta, or label smoothing.
 
 cdef enum:
     MEAN_SQUARED_ERROR, ROOT_MEAN_SQUARED_ERROR, MEAN_ABSOLUTE_ERROR, HUBER, LOG_COSH, POISSON
@@ -106,52 +106,51 @@ cdef inline real sigmoid_binary_derivative(real z, real t, real alpha) noexcept 
     return sigmoid_(z) - smoothed(t, alpha)
 
 
-cdef inline real columns(loss_formula value, loss_formula derivative, const_restricted y,
-                         const_restricted t, restricted dy, Py_ssize_t n,
-                         real alpha) noexcept nogil:
-    # Mean of value(y_j, t_j) over the row; dy_j = derivative(y_j, t_j) / n. dy holds the
+cdef inline void columns(loss_formula value, loss_formula derivative, const_restricted y,
+                         const_restricted t, restricted dy, restricted values, Py_ssize_t rows,
+                         Py_ssize_t cols, real alpha) noexcept nogil:
+    # values_i = mean_j value(y_ij, t_ij); dy_ij = derivative(y_ij, t_ij) / cols. dy holds the
     # values first: two plain loops become vector code where one with a sum would not.
-    cdef real total
-    cdef real scale = R(1) / <real>n
-    cdef Py_ssize_t i
+    cdef real scale = R(1) / <real>cols
+    cdef Py_ssize_t i, n = rows * cols
     for i in range(n):
         dy[i] = value(y[i], t[i], alpha)
-    total = row_sum(dy, n)
+    for i in range(rows):
+        values[i] = row_sum(dy + i * cols, cols) * scale
     for i in range(n):
         dy[i] = derivative(y[i], t[i], alpha) * scale
-    return total * scale
 
 
-cdef real softmax_categorical(const_restricted z, const_restricted t, restricted dz,
-                              Py_ssize_t n, real alpha) noexcept nogil:
-    # -sum_j t_j log softmax(z)_j;  dz = softmax(z) sum_j t_j - t
-    cdef real m = row_max(z, n)
-    cdef real s = exponentials(z, dz, n, m)
-    cdef real log_s = log_(s)
-    cdef real keep = R(1) - alpha, add = alpha / <real>n
-    cdef real weight = row_sum(t, n) * keep + alpha
-    cdef real value = 0, target
-    cdef Py_ssize_t i
-    for i in range(n):
-        target = t[i] * keep + add
-        value += target * (log_s - (z[i] - m))
-    weight = weight / s
-    for i in range(n):
-        dz[i] = dz[i] * weight - (t[i] * keep + add)
-    return value
-
-
-cdef real softmax_sparse(const_restricted z, long long label, restricted dz,
-                         Py_ssize_t n) noexcept nogil:
-    # -log softmax(z)_label;  dz = softmax(z) - 1[j = label]
-    cdef real m = row_max(z, n)
-    cdef real s = exponentials(z, dz, n, m)
-    cdef real scale = R(1) / s
-    cdef Py_ssize_t i
-    for i in range(n):
-        dz[i] = dz[i] * scale
-    dz[label] -= 1
-    return log_(s) - (z[label] - m)
+cdef void softmax_crossentropy(const_restricted z, const_restricted t, const long long* labels,
+                               restricted dz, restricted values, Py_ssize_t rows, Py_ssize_t cols,
+                               real alpha) noexcept nogil:
+    # values_i = -sum_j t_ij log softmax(z_i)_j;  dz_i = softmax(z_i) sum_j t_ij - t_i.
+    # labels, when given, name the only j with t_ij = 1.
+    cdef real largest[BLOCK_ROWS]
+    cdef real sums[BLOCK_ROWS]
+    cdef real logs[BLOCK_ROWS]
+    cdef real keep = R(1) - alpha, add = alpha / <real>cols
+    cdef real scale, value, target
+    cdef Py_ssize_t i, j, at
+    exponentials_rows(z, dz, rows, cols, largest, sums)
+    for i in range(rows):
+        logs[i] = log_(sums[i])
+    for i in range(rows):
+        at = i * cols
+        scale = R(1) / sums[i]
+        if labels:
+            for j in range(cols):
+                dz[at + j] = dz[at + j] * scale
+            dz[at + labels[i]] -= 1
+            values[i] = logs[i] - (z[at + labels[i]] - largest[i])
+        else:
+            scale = (row_sum(t + at, cols) * keep + alpha) * scale
+            value = 0
+            for j in range(cols):
+                target = t[at + j] * keep + add
+                value += target * (logs[i] - (z[at + j] - largest[i]))
+                dz[at + j] = dz[at + j] * scale - target
+            values[i] = value
 
 
 cdef real categorical(const_restricted y, const_restricted t, long long label, restricted dy,
@@ -186,32 +185,35 @@ cdef real categorical(const_restricted y, const_restricted t, long long label, r
     return -log_(q)
 
 
-cdef real loss_row(int kind, const_restricted y, const_restricted t, long long label,
-                   restricted dy, Py_ssize_t n, real alpha) noexcept nogil:
-    # The loss of one row; dy gets its derivative. t, or label, is the row's target.
+cdef void loss_block(int kind, const_restricted y, const_restricted t, const long long* labels,
+                     restricted dy, restricted values, Py_ssize_t rows, Py_ssize_t cols,
+                     real alpha) noexcept nogil:
+    # The loss of each row; dy gets its derivative. t, or labels, holds the rows' targets.
+    cdef Py_ssize_t i
     if kind == MEAN_SQUARED_ERROR or kind == ROOT_MEAN_SQUARED_ERROR:
-        return columns(squared, squared_derivative, y, t, dy, n, alpha)
+        columns(squared, squared_derivative, y, t, dy, values, rows, cols, alpha)
     elif kind == MEAN_ABSOLUTE_ERROR:
-        return columns(absolute, absolute_derivative, y, t, dy, n, alpha)
+        columns(absolute, absolute_derivative, y, t, dy, values, rows, cols, alpha)
     elif kind == HUBER:
-        return columns(huber, huber_derivative, y, t, dy, n, alpha)
+        columns(huber, huber_derivative, y, t, dy, values, rows, cols, alpha)
     elif kind == LOG_COSH:
-        return columns(log_cosh, log_cosh_derivative, y, t, dy, n, alpha)
+        columns(log_cosh, log_cosh_derivative, y, t, dy, values, rows, cols, alpha)
     elif kind == POISSON:
-        return columns(poisson, poisson_derivative, y, t, dy, n, alpha)
+        columns(poisson, poisson_derivative, y, t, dy, values, rows, cols, alpha)
     elif kind == BINARY_CROSSENTROPY:
-        return columns(binary, binary_derivative, y, t, dy, n, alpha)
+        columns(binary, binary_derivative, y, t, dy, values, rows, cols, alpha)
     elif kind == SIGMOID_BINARY_CROSSENTROPY:
-        return columns(sigmoid_binary, sigmoid_binary_derivative, y, t, dy, n, alpha)
+        columns(sigmoid_binary, sigmoid_binary_derivative, y, t, dy, values, rows, cols, alpha)
     elif kind == SOFTMAX_CATEGORICAL_CROSSENTROPY:
-        return softmax_categorical(y, t, dy, n, alpha)
+        softmax_crossentropy(y, t, NULL, dy, values, rows, cols, alpha)
     elif kind == SOFTMAX_SPARSE_CATEGORICAL_CROSSENTROPY:
-        return softmax_sparse(y, label, dy, n)
+        softmax_crossentropy(y, NULL, labels, dy, values, rows, cols, 0)
     elif kind == CATEGORICAL_CROSSENTROPY:
-        return categorical(y, t, 0, dy, n, alpha)
+        for i in range(rows):
+            values[i] = categorical(y + i * cols, t + i * cols, 0, dy + i * cols, cols, alpha)
     elif kind == SPARSE_CATEGORICAL_CROSSENTROPY:
-        return categorical(y, NULL, label, dy, n, 0)
-    return 0
+        for i in range(rows):
+            values[i] = categorical(y + i * cols, NULL, labels[i], dy + i * cols, cols, 0)
 
 
 cdef double loss_rows(int kind, int reduction, const_restricted y, const_restricted t,
@@ -221,28 +223,32 @@ cdef double loss_rows(int kind, int reduction, const_restricted y, const_restric
     # 1 / sum r. dy holds (rows, cols); values, when given, gets each row's L_i.
     # The root of the mean squared error is one number for the batch: its derivative
     # is that of the mean over twice the root.
-    cdef double total = 0, scale = 1, weight = 0, value, factor
-    cdef const real* target = NULL
-    cdef long long label = 0
-    cdef Py_ssize_t i, j
+    cdef real block_values[BLOCK_ROWS]
+    cdef double total = 0, scale = 1, weight = 0, factor
+    cdef Py_ssize_t i, j, at, block = rows_of_block(cols), n
     if reduction == SUM_OVER_BATCH_SIZE:
         scale = 1 / <double>rows
     elif reduction == MEAN_WITH_SAMPLE_WEIGHT:
         for i in range(rows):
             weight += r[i] if r else 1
         scale = 1 / weight if weight != 0 else 0
-    for i in range(rows):
-        if labels:
-            label = labels[i]
-        else:
-            target = t + i * cols
-        value = loss_row(kind, y + i * cols, target, label, dy + i * cols, cols, alpha)
-        if values:
-            values[i] = value
-        factor = scale * r[i] if r else scale
-        total += factor * value
-        for j in range(cols):
-            dy[i * cols + j] = dy[i * cols + j] * <real>factor
+    at = 0
+    while at < rows:
+        n = block if block < rows - at else rows - at
+        loss_block(kind, y + at * cols, t + at * cols if t else NULL,
+                   labels + at if labels else NULL, dy + at * cols, block_values, n, cols, alpha)
+        for i in range(n):
+            factor = scale * r[at + i] if r else scale
+            total += factor * block_values[i]
+            if values:
+                values[at + i] = block_values[i]
+            if r:
+                for j in range((at + i) * cols, (at + i + 1) * cols):
+                    dy[j] = dy[j] * <real>factor
+        if not r:
+            for j in range(at * cols, (at + n) * cols):
+                dy[j] = dy[j] * <real>scale
+        at += n
     if kind == ROOT_MEAN_SQUARED_ERROR:
         total = sqrt(total)
         factor = 1 / (2 * total) if total > 0 else (0 if total == 0 else total)
