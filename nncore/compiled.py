@@ -10,7 +10,7 @@ import copy
 import math
 import warnings
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -65,7 +65,7 @@ class Compiled:
 
     #: Attributes that a copy makes anew.
     _transient: ClassVar[tuple[str, ...]] = (
-        "_executors", "_predictors", "_metrics", "_metric_names",
+        "_executors", "_predictors", "_quick", "_metrics", "_metric_names",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -81,15 +81,19 @@ class Compiled:
         self._reported = False  # whether this fit has warned of a loss that is not finite
 
     def _start(self) -> None:
-        self._executors: dict[tuple[Any, ...], tuple[Any, dict[str, float]]] = {}
-        self._predictors: list[Any] = []
+        self._forget_executors()
         self._metrics: list[Metric] | None = None
         self._metric_names: list[str] = []
 
+    def _forget_executors(self) -> None:
+        self._executors: dict[tuple[Any, ...], tuple[Any, dict[str, float]]] = {}
+        self._predictors: list[Any] = []
+        #: The short path of predict, once there was a first prediction: rows -> outputs or None.
+        self._quick: Callable[[Any], NDArray[Any] | None] | None = None
+
     def _forget(self) -> None:
         """Drop everything that depends on the layers and the flat vector."""
-        self._executors = {}
-        self._predictors = []
+        self._forget_executors()
         self._metrics = None
         self._slots = None
 
@@ -193,8 +197,7 @@ class Compiled:
         self._engine = engine
         self._n_threads = n_threads
         self._metrics = None
-        self._executors = {}
-        self._predictors = []
+        self._forget_executors()
         self.stop_training = False
 
     def _claim_optimizer(self) -> None:
@@ -265,8 +268,7 @@ class Compiled:
         if value is not None:
             value = data.check_count("n_threads", value, where=self.label)
         self._n_threads = value
-        self._executors = {}
-        self._predictors = []
+        self._forget_executors()
 
     @property
     def slots(self) -> NDArray[Any] | None:

@@ -12,7 +12,7 @@ The only module that knows both floors.  What it decides:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from nncore.metrics import Metric
     from nncore.optimizers import Optimizer
 
-__all__ = ["Executor", "Mode", "compile_plan", "make_executor"]
+__all__ = ["Executor", "Mode", "compile_plan", "make_executor", "make_predictor"]
 
 Mode = Literal["train", "test", "predict"]
 
@@ -560,3 +560,26 @@ def make_executor(
         plan, parameters, slots, batch_size=batch_size, n_threads=n_threads
     )
     return compiled
+
+
+def make_predictor(
+    executor: Executor, input_shape: tuple[int, ...], output_shape: tuple[int, ...]
+) -> Callable[[object], NDArray[Any] | None]:
+    """Return the short path of ``predict`` for few rows.
+
+    Parameters
+    ----------
+    executor : Executor
+        Compiled, of a plan to predict; it is used by nobody else from now on.
+    input_shape, output_shape : tuple of int
+        Of one row.
+
+    Returns
+    -------
+    callable
+        Rows -> outputs, or None for rows that only the long path can check or read.
+    """
+    core = runtime.core(executor.plan.dtype)
+    short: Callable[[object], NDArray[Any] | None]
+    short = core.Predictor(executor, input_shape, output_shape).predict
+    return short

@@ -713,6 +713,16 @@ class Trainer(Compiled):
         ndarray
             (n, *output shape), of the model's dtype.
         """
+        if (
+            self._quick is not None
+            and (verbose == "auto" or verbose == 0)
+            and batch_size is None
+            and steps is None
+            and callbacks is None
+        ):
+            outputs = self._quick(x)
+            if outputs is not None:
+                return outputs
         from nncore.callbacks import CallbackList
         from nncore.progress import ProgressBar, resolve_verbose
 
@@ -740,14 +750,14 @@ class Trainer(Compiled):
             chain = CallbackList(callbacks, model=self, epochs=1, verbose=verbose, steps=total)
         shown = 0 if verbose == "auto" else resolve_verbose(verbose)
         bar = ProgressBar(total or None, shown) if shown else None
-        outputs = []
+        found = []
         chain.on_predict_begin(None)
         try:
             for step, part in enumerate(parts):
                 chain.on_predict_batch_begin(step, None)
                 part = data.unpack(part, "predict")[0]
-                outputs.append(self._predict_rows(self._inputs(part, "predict")))
-                chain.on_predict_batch_end(step, {"outputs": outputs[-1]})
+                found.append(self._predict_rows(self._inputs(part, "predict")))
+                chain.on_predict_batch_end(step, {"outputs": found[-1]})
                 if bar is not None:
                     bar.update(step + 1)
             if bar is not None:
@@ -756,11 +766,11 @@ class Trainer(Compiled):
             if bar is not None:
                 bar.close()
         chain.on_predict_end(None)
-        if not outputs:
+        if not found:
             if not self.built:
                 raise ValueError("predict: x has no batches")
             return np.empty((0, *self._layers[-1].output_shape), self.dtype)
-        return np.concatenate(outputs)
+        return np.concatenate(found)
 
     def predict_on_batch(self, x: Any) -> NDArray[Any]:
         """Return the model's outputs for rows of x."""
@@ -775,6 +785,10 @@ class Trainer(Compiled):
         training : bool, default False
             True is an error if the model has Dropout: masks belong to training steps.
         """
+        if self._quick is not None and not training:
+            outputs = self._quick(x)
+            if outputs is not None:
+                return outputs
         if training and any(type(layer).__name__ == "Dropout" for layer in self._layers):
             raise ValueError(
                 f"{self.label}: calling it with training=True is not supported for a model with "
@@ -804,6 +818,11 @@ class Trainer(Compiled):
             executor = self._predictors.pop()
         except IndexError:
             executor = self._new_executor("predict", False, BLOCK, {})[0]
+        if self._quick is None and n <= BLOCK and self._engine == "compiled":
+            from nncore import compiler
+
+            own = self._new_executor("predict", False, BLOCK, {})[0]
+            self._quick = compiler.make_predictor(own, self._input.shape, last)
         if n <= BLOCK and data.gatherable(x):
             executor.predict(x, flat)
         else:

@@ -12,6 +12,7 @@
 cdef extern from "microkernel.h" nogil:
     const int TILE_ROWS
     const int TILE_COLS
+    const int LANES_PER_VECTOR
     const int VECTOR_BYTES
     const bint NNCORE_VECTOR_EXTENSIONS
     void prefetch(const void* p)
@@ -21,6 +22,10 @@ cdef extern from "microkernel.h" nogil:
     void multiply_and_pack(int cols, int unit, Py_ssize_t k, const real* a, Py_ssize_t a_step,
                            const real* b, Py_ssize_t b_step, real* packed, real* tile,
                            Py_ssize_t step, int add)
+    void multiply_row(Py_ssize_t cols, Py_ssize_t k, const real* a, Py_ssize_t a_step,
+                      const real* b, Py_ssize_t b_step, real* c)
+    void multiply_column(Py_ssize_t rows, Py_ssize_t k, const real* a, Py_ssize_t a_step,
+                         const real* b, real* c)
     void transpose(const real* source, Py_ssize_t source_step, Py_ssize_t rows, Py_ssize_t cols,
                    real* to, Py_ssize_t to_step)
 
@@ -29,6 +34,7 @@ cdef enum:
     B_BYTES = 256 << 10
     MAX_BLOCK_P = 512
     MAX_BLOCK_TILES = 64
+    UNFINISHED_TILES = 64   # of rows, whose sums wait for the next block of p
 
 # panel holds rows x cols numbers of c from (i, j) on, their rows `step` apart. It may be written.
 ctypedef void (*epilogue_pointer)(const void* context, real* panel, Py_ssize_t step, Py_ssize_t i,
@@ -99,10 +105,12 @@ cdef Py_ssize_t scratch_size(Py_ssize_t m, Py_ssize_t n, Py_ssize_t k) noexcept 
     cdef Py_ssize_t b = smaller(smaller(k, MAX_BLOCK_P) * cols,
                                 larger(B_BYTES // <Py_ssize_t>sizeof(real),
                                        MAX_BLOCK_P * TILE_COLS))
-    cdef Py_ssize_t c = TILE_ROWS * panel_step(smaller(cols, MAX_BLOCK_TILES * TILE_COLS))
+    cdef Py_ssize_t most = MAX_BLOCK_TILES * TILE_COLS
+    cdef Py_ssize_t c = larger(TILE_ROWS * panel_step(smaller(cols, most)), most)
     cdef Py_ssize_t unfinished = 0
     if k > MAX_BLOCK_P:
-        unfinished = round_up(m, TILE_ROWS) * panel_step(smaller(cols, block_cols(half)))
+        unfinished = smaller(round_up(m, TILE_ROWS), UNFINISHED_TILES * TILE_ROWS) \
+            * panel_step(smaller(cols, block_cols(half)))
     return round_up(b, 64) + round_up(larger(c, unfinished), 64)
 
 
@@ -129,6 +137,39 @@ cdef void pack_cols(const real* b, Py_ssize_t step, bint transposed, Py_ssize_t 
                 panel[p * TILE_COLS + j] = 0
 
 
+cdef void multiply_one_row(const Matmul* mm, Py_ssize_t j0, Py_ssize_t j1,
+                           real* c) noexcept nogil:
+    # m = 1: b is read once, row after row; there is nothing to copy.
+    cdef Py_ssize_t cols, tail, p, j
+    cdef Py_ssize_t a_step = mm.a_step if mm.a_transposed else 1
+    cdef const real* b
+    while j0 < j1:
+        cols = smaller(MAX_BLOCK_TILES * TILE_COLS, j1 - j0)
+        b = mm.b + j0
+        # The last vector may end at the end of b's memory.
+        tail = 0 if mm.b_slack else cols % LANES_PER_VECTOR
+        multiply_row(cols - tail, mm.k, mm.a, a_step, b, mm.b_step, c)
+        if tail:
+            for j in range(cols - tail, cols):
+                c[j] = 0
+            for p in range(mm.k):
+                for j in range(cols - tail, cols):
+                    c[j] = c[j] + mm.a[p * a_step] * b[p * mm.b_step + j]
+        mm.epilogue(mm.context, c, cols, 0, j0, 1, cols)
+        j0 += cols
+
+
+cdef void multiply_one_column(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1,
+                              real* c) noexcept nogil:
+    # n = 1, neither transposed: sums of products of two rows of numbers.
+    cdef Py_ssize_t rows
+    while i0 < i1:
+        rows = smaller(TILE_ROWS * TILE_COLS, i1 - i0)
+        multiply_column(rows, mm.k, mm.a + i0 * mm.a_step, mm.a_step, mm.b, c)
+        mm.epilogue(mm.context, c, 1, i0, 0, rows, 1)
+        i0 += rows
+
+
 cdef void multiply_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_ssize_t j0,
                          Py_ssize_t j1, real* scratch) noexcept nogil:
     # Rows i0..i1 and columns j0..j1 of c, by one thread. i0 and j0 are multiples of the tile.
@@ -143,6 +184,19 @@ cdef void multiply_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_ssiz
     cdef const real* a
     cdef const real* b
     cdef Py_ssize_t jb, pb, i, j, cols, ps, whole, ready, rows, tile_cols, step, b_step
+    if mm.n == 1 and mm.b_step == 1 and not mm.a_transposed and not mm.b_transposed:
+        multiply_one_column(mm, i0, i1, scratch)
+        return
+    if mm.m == 1 and not mm.b_transposed:
+        multiply_one_row(mm, j0, j1, scratch)
+        return
+    if split and m > UNFINISHED_TILES * TILE_ROWS:
+        i = i0
+        while i < i1:
+            rows = smaller(UNFINISHED_TILES * TILE_ROWS, i1 - i)
+            multiply_range(mm, i, i + rows, j0, j1, scratch)
+            i += rows
+        return
     # No range(start, stop, step) here: Cython's code for a runtime step is slow and long.
     jb = 0
     while jb < n:
@@ -277,11 +331,14 @@ cdef void forward_epilogue(const void* context, real* panel, Py_ssize_t step, Py
     # z = panel + b; y = activation(z)
     cdef const Forward* f = <const Forward*>context
     cdef Py_ssize_t r, at
-    if f.b and f.kind == LINEAR and not f.z:
+    if f.b and f.kind == LINEAR and not f.z and cols > 1:
         for r in range(rows):
             add(panel + r * step, f.b + j, f.y + (i + r) * f.step + j, cols)
         return
-    if f.b:
+    if f.b and cols == 1:
+        for r in range(rows):
+            panel[r * step] = panel[r * step] + f.b[j]
+    elif f.b:
         for r in range(rows):
             add_to(panel + r * step, f.b + j, cols)
     if cols == f.step and cols < LONG_ROW:
@@ -441,6 +498,29 @@ cdef void dense_backward_weights(const real* x, const real* dz, const BackwardWe
                                  Py_ssize_t scratch_step) noexcept nogil:
     # dw = x^T dz, then stored or used by the optimizer; dw (n_in, n_out)
     cdef Matmul mm
+    cdef BackwardWeights row
+    if n_out == 1:
+        # One column of n_in numbers is one row of them: dw^T = dz^T x.
+        row = d[0]
+        row.step = n_in
+        mm.m = 1
+        mm.n = n_in
+        mm.k = rows
+        mm.a = dz
+        mm.a_step = 1
+        mm.a_transposed = True
+        mm.b = x
+        mm.b_step = n_in
+        mm.b_transposed = False
+        mm.b_slack = False
+        mm.epilogue = backward_weights_epilogue
+        mm.prepare = NULL
+        mm.context = &row
+        mm.n_threads = n_threads
+        mm.scratch = scratch
+        mm.scratch_step = scratch_step
+        multiply(&mm)
+        return
     mm.m = n_in
     mm.n = n_out
     mm.k = rows

@@ -170,6 +170,94 @@ static void multiply_and_pack(int cols, int unit, ptrdiff_t k, const real *a, pt
         tile_body(TILE_ROWS, TILE_VECTORS, 0, 1, k, a, a_step, b, b_step, packed, tile, step, add);
 }
 
+/* One row: c(j) = sum_p a(p) b(p, j), j < vectors * LANES_PER_VECTOR, a(p) = a[p * a_step]. So many
+   sums at once that none waits for its own last addition. */
+#define ROW_VECTORS 8
+#define ROW_COLS (ROW_VECTORS * LANES_PER_VECTOR)
+
+static ALWAYS_INLINE void row_body(const int vectors, ptrdiff_t k, const real *a, ptrdiff_t a_step,
+                                   const real *b, ptrdiff_t b_step, real *c)
+{
+    vector sum[ROW_VECTORS];
+    int v;
+    ptrdiff_t p;
+#pragma GCC unroll 8
+    for (v = 0; v < vectors; v++)
+        sum[v] = (vector){0};
+    for (p = 0; p < k; p++) {
+        const vector all = *a - (vector){0};
+#pragma GCC unroll 8
+        for (v = 0; v < vectors; v++)
+            sum[v] = MULTIPLY_ADD(all, *(const loose_vector *)(b + v * LANES_PER_VECTOR), sum[v]);
+        a += a_step;
+        b += b_step;
+    }
+#pragma GCC unroll 8
+    for (v = 0; v < vectors; v++)
+        *(loose_vector *)(c + v * LANES_PER_VECTOR) = sum[v];
+}
+
+/* Columns beyond the `cols` wanted, up to a whole vector, are computed and to be ignored. */
+static void multiply_row(ptrdiff_t cols, ptrdiff_t k, const real *a, ptrdiff_t a_step,
+                         const real *b, ptrdiff_t b_step, real *c)
+{
+    for (; cols >= ROW_COLS; cols -= ROW_COLS, b += ROW_COLS, c += ROW_COLS)
+        row_body(ROW_VECTORS, k, a, a_step, b, b_step, c);
+    switch ((cols + LANES_PER_VECTOR - 1) / LANES_PER_VECTOR) {
+    case 1: row_body(1, k, a, a_step, b, b_step, c); break;
+    case 2: row_body(2, k, a, a_step, b, b_step, c); break;
+    case 3: row_body(3, k, a, a_step, b, b_step, c); break;
+    case 4: row_body(4, k, a, a_step, b, b_step, c); break;
+    case 5: row_body(5, k, a, a_step, b, b_step, c); break;
+    case 6: row_body(6, k, a, a_step, b, b_step, c); break;
+    case 7: row_body(7, k, a, a_step, b, b_step, c); break;
+    case 8: row_body(8, k, a, a_step, b, b_step, c); break;
+    }
+}
+
+/* One column: c(i) = sum_p a(i, p) b(p), the sum in two vectors of partial sums, whatever i. */
+static ALWAYS_INLINE void column_body(const int rows, ptrdiff_t k, const real *a, ptrdiff_t a_step,
+                                      const real *b, real *c)
+{
+    const ptrdiff_t pair = 2 * LANES_PER_VECTOR;
+    vector sum[4][2];
+    ptrdiff_t p;
+    int i, l;
+#pragma GCC unroll 4
+    for (i = 0; i < rows; i++)
+        sum[i][0] = sum[i][1] = (vector){0};
+    for (p = 0; p + pair <= k; p += pair) {
+        const vector b0 = *(const loose_vector *)(b + p);
+        const vector b1 = *(const loose_vector *)(b + p + LANES_PER_VECTOR);
+#pragma GCC unroll 4
+        for (i = 0; i < rows; i++) {
+            const real *row = a + i * a_step + p;
+            sum[i][0] = MULTIPLY_ADD(*(const loose_vector *)row, b0, sum[i][0]);
+            sum[i][1] = MULTIPLY_ADD(*(const loose_vector *)(row + LANES_PER_VECTOR), b1, sum[i][1]);
+        }
+    }
+#pragma GCC unroll 4
+    for (i = 0; i < rows; i++) {
+        const vector both = sum[i][0] + sum[i][1];
+        real total = 0;
+        ptrdiff_t q;
+        for (l = 0; l < LANES_PER_VECTOR; l++)
+            total += both[l];
+        for (q = p; q < k; q++)
+            total += a[i * a_step + q] * b[q];
+        c[i] = total;
+    }
+}
+
+static void multiply_column(ptrdiff_t rows, ptrdiff_t k, const real *a, ptrdiff_t a_step,
+                            const real *b, real *c)
+{
+    for (; rows >= 4; rows -= 4, a += 4 * a_step, c += 4)
+        column_body(4, k, a, a_step, b, c);
+    for (; rows > 0; rows--, a += a_step, c++)
+        column_body(1, k, a, a_step, b, c);
+}
+
 /* Four numbers: the side of the squares in which packing turns a matrix. */
 typedef real quad __attribute__((vector_size(4 * sizeof(real))));
 typedef real loose_quad __attribute__((vector_size(4 * sizeof(real)), aligned(sizeof(real)), may_alias));
@@ -232,6 +320,28 @@ static void multiply_and_pack(int cols, int unit, ptrdiff_t k, const real *a, pt
     for (p = 0; p < k; p++)
         memcpy(packed + p * TILE_COLS, b + p * b_step, TILE_COLS * sizeof(real));
     multiply_tile(TILE_ROWS, cols, unit, k, a, a_step, packed, TILE_COLS, tile, step, add);
+}
+
+static void multiply_row(ptrdiff_t cols, ptrdiff_t k, const real *a, ptrdiff_t a_step,
+                         const real *b, ptrdiff_t b_step, real *c)
+{
+    ptrdiff_t j, p;
+    for (j = 0; j < cols; j++)
+        c[j] = 0;
+    for (p = 0; p < k; p++)
+        for (j = 0; j < cols; j++)
+            c[j] += a[p * a_step] * b[p * b_step + j];
+}
+
+static void multiply_column(ptrdiff_t rows, ptrdiff_t k, const real *a, ptrdiff_t a_step,
+                            const real *b, real *c)
+{
+    ptrdiff_t i, p;
+    for (i = 0; i < rows; i++) {
+        c[i] = 0;
+        for (p = 0; p < k; p++)
+            c[i] += a[i * a_step + p] * b[p];
+    }
 }
 
 static void transpose_square(const real *from, ptrdiff_t from_step, real *to, ptrdiff_t to_step)

@@ -248,6 +248,50 @@ def test_predict(engine):
     assert model.predict(x, steps=2, batch_size=10).shape == (20, 3)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", [(6,), (2, 3)])
+def test_short_path_gives_the_bits_of_the_long_one(dtype, shape):
+    model = nncore.Sequential(
+        [Input(shape), Flatten(), Dense(40, activation="tanh", dtype=dtype), Dense(1, dtype=dtype)]
+    )
+    x = np.random.default_rng(0).normal(size=(300, *shape))
+    whole = model.predict(x)  # more rows than the short path takes
+    assert model._quick is None
+    model.predict(x[:1])
+    for kind in ("float32", "float64", "uint8"):
+        rows = (100 * x).astype(kind)
+        whole = model.predict(rows)
+        for n in (1, 2, 17, 256):
+            quick = model._quick(rows[:n])
+            assert quick.dtype == dtype
+            np.testing.assert_array_equal(quick, whole[:n])
+            np.testing.assert_array_equal(model(rows[:n]), whole[:n])
+            np.testing.assert_array_equal(model.predict(rows[:n]), whole[:n])
+    for other in (
+        x[:257], x[:0], x[:4].astype("int32"), x[:8:2], x[:4].tolist(), x[:4].astype(">f4"),
+        np.ma.masked_array(x[:4]), x[0], x[:4, :-1], x[:4, None], None, "x",
+    ):  # fmt: skip
+        assert model._quick(other) is None
+    with pytest.raises(ValueError, match="x must have shape"):
+        model.predict(x[:4, :-1])
+
+
+def test_short_path_sees_new_weights_and_layers():
+    model = nncore.Sequential([Input((2,)), Dense(2, use_bias=False)])
+    x = np.ones((1, 2), np.float32)
+    model.predict(x)
+    model.set_weights([np.eye(2)])
+    np.testing.assert_array_equal(model.predict(x), x)
+    model.add(Rescaling(3.0))
+    np.testing.assert_array_equal(model(x), 3 * x)
+    model.pop()
+    model.pop()
+    np.testing.assert_array_equal(nncore.Sequential([Input((2,)), Flatten()])(x), x)
+    again = nncore.Sequential([Input((2,)), Flatten()])
+    assert again(x) is not x
+    np.testing.assert_array_equal(again(x), x)
+
+
 def test_predict_before_compile():
     model = nncore.Sequential([Input((3,)), Dense(2)])
     assert model.predict(np.zeros((4, 3))).shape == (4, 2)
