@@ -318,3 +318,28 @@ def permutation(Py_ssize_t n, uint64_t seed=0, long long epoch=0):
     with nogil:
         permute(data, n, seed, epoch)
     return order
+
+
+def peak_gflops(double seconds=0.05):
+    """Return the most GFLOP/s that one core reaches with this module's vectors, measured.
+
+    Multiply-adds that stay in registers and depend on nothing but themselves; the best of about
+    ten runs of `seconds` in all.
+    """
+    cdef double begin, took, best = 0, until = clock() + seconds
+    cdef long long rounds = 10000
+    cdef double flops
+    cdef real sink = 0
+    if not 0 < seconds <= 10:
+        raise ValueError(f"seconds must be more than 0 and at most 10; received {seconds}")
+    while True:
+        begin = clock()
+        with nogil:
+            sink += peak_rounds(rounds, <real>0.5)
+        took = clock() - begin
+        flops = 2.0 * 12 * LANES_PER_VECTOR * rounds / took / 1e9
+        best = flops if flops > best else best
+        if clock() >= until:
+            return best if sink == sink else 0.0
+        if took < seconds / 20:
+            rounds *= 2

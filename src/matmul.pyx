@@ -26,6 +26,7 @@ cdef extern from "microkernel.h" nogil:
                       const real* b, Py_ssize_t b_step, real* c)
     void multiply_column(Py_ssize_t rows, Py_ssize_t k, const real* a, Py_ssize_t a_step,
                          const real* b, real* c)
+    real peak_rounds(long long n, real factor)
     void transpose(const real* source, Py_ssize_t source_step, Py_ssize_t rows, Py_ssize_t cols,
                    real* to, Py_ssize_t to_step)
 

@@ -258,6 +258,26 @@ static void multiply_column(ptrdiff_t rows, ptrdiff_t k, const real *a, ptrdiff_
         column_body(1, k, a, a_step, b, c);
 }
 
+/* `n` rounds of 12 multiply-adds of vectors, which wait for nothing but the units that do them: the
+   most that this instruction set reaches. Returns a number that depends on them all. */
+static real peak_rounds(long long n, real factor)
+{
+    vector sum[12];
+    real total = 0;
+    long long r;
+    int i;
+    for (i = 0; i < 12; i++)
+        sum[i] = (real)i - (vector){0};
+    for (r = 0; r < n; r++) {
+#pragma GCC unroll 12
+        for (i = 0; i < 12; i++)
+            sum[i] = MULTIPLY_ADD(sum[i], factor - (vector){0}, factor - (vector){0});
+    }
+    for (i = 0; i < 12; i++)
+        total += sum[i][0];
+    return total;
+}
+
 /* Four numbers: the side of the squares in which packing turns a matrix. */
 typedef real quad __attribute__((vector_size(4 * sizeof(real))));
 typedef real loose_quad __attribute__((vector_size(4 * sizeof(real)), aligned(sizeof(real)), may_alias));
@@ -320,6 +340,19 @@ static void multiply_and_pack(int cols, int unit, ptrdiff_t k, const real *a, pt
     for (p = 0; p < k; p++)
         memcpy(packed + p * TILE_COLS, b + p * b_step, TILE_COLS * sizeof(real));
     multiply_tile(TILE_ROWS, cols, unit, k, a, a_step, packed, TILE_COLS, tile, step, add);
+}
+
+static real peak_rounds(long long n, real factor)
+{
+    real sum[12 * TILE_COLS] = {1}, total = 0;
+    long long r;
+    int i;
+    for (r = 0; r < n; r++)
+        for (i = 0; i < 12 * LANES_PER_VECTOR; i++)
+            sum[i] = sum[i] * factor + factor;
+    for (i = 0; i < 12 * LANES_PER_VECTOR; i++)
+        total += sum[i];
+    return total;
 }
 
 static void multiply_row(ptrdiff_t cols, ptrdiff_t k, const real *a, ptrdiff_t a_step,
