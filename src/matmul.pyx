@@ -36,6 +36,8 @@ cdef enum:
     MAX_BLOCK_P = 512
     MAX_BLOCK_TILES = 64
     UNFINISHED_TILES = 64   # of rows, whose sums wait for the next block of p
+    A_TILES = 4             # of rows of a that are copied together: whole cache lines
+    CONFLICT = 1024         # bytes between lines of which many have no place in the cache
 
 # panel holds rows x cols numbers of c from (i, j) on, their rows `step` apart. It may be written.
 ctypedef void (*epilogue_pointer)(const void* context, real* panel, Py_ssize_t step, Py_ssize_t i,
@@ -100,8 +102,8 @@ cdef inline Py_ssize_t b_size(Py_ssize_t n, Py_ssize_t k) noexcept nogil:
 
 cdef Py_ssize_t scratch_size(Py_ssize_t m, Py_ssize_t n, Py_ssize_t k) noexcept nogil:
     # Numbers of scratch that one thread needs, for these or smaller m and k: a block of b, and a
-    # panel of c, or, when p is in several blocks, the unfinished panels of one block of columns.
-    # (The fewer p a block has, the more columns.)
+    # panel of c, or, when p is in several blocks, the unfinished panels of one block of columns
+    # (the fewer p a block has, the more columns); and panels of a.
     cdef Py_ssize_t cols = round_up(n, TILE_COLS), half = MAX_BLOCK_P // 2
     cdef Py_ssize_t b = smaller(smaller(k, MAX_BLOCK_P) * cols,
                                 larger(B_BYTES // <Py_ssize_t>sizeof(real),
@@ -112,7 +114,35 @@ cdef Py_ssize_t scratch_size(Py_ssize_t m, Py_ssize_t n, Py_ssize_t k) noexcept 
     if k > MAX_BLOCK_P:
         unfinished = smaller(round_up(m, TILE_ROWS), UNFINISHED_TILES * TILE_ROWS) \
             * panel_step(smaller(cols, block_cols(half)))
-    return round_up(b, 64) + round_up(larger(c, unfinished), 64)
+    return round_up(b, 64) + round_up(larger(c, unfinished), 64) \
+        + A_TILES * round_up(TILE_ROWS * smaller(k, MAX_BLOCK_P), 64)
+
+
+cdef inline bint packs_a(bint transposed, Py_ssize_t a_step, Py_ssize_t n,
+                         Py_ssize_t k) noexcept nogil:
+    # The lines of a transposed a, when they are a power of two apart, push each other out of the
+    # caches: then they are copied side by side, if enough tiles of columns read them.
+    return transposed and n > 4 * TILE_COLS and k > 4 * TILE_COLS \
+        and a_step * <Py_ssize_t>sizeof(real) % CONFLICT == 0
+
+
+cdef void pack_rows(const real* a, Py_ssize_t step, Py_ssize_t rows, Py_ssize_t k,
+                    real* panels, Py_ssize_t panel_size) noexcept nogil:
+    # panels[i // TILE_ROWS * panel_size + p * TILE_ROWS + i % TILE_ROWS] = a[p * step + i]. Rows
+    # ahead are asked for: they lie on pages of their own.
+    cdef Py_ssize_t p, i, t, tiles = rows // TILE_ROWS
+    for p in range(k):
+        if p + 8 < k:
+            i = 0
+            while i < rows:
+                prefetch(a + 8 * step + i)
+                i += 64 // <Py_ssize_t>sizeof(real)
+        for t in range(tiles):
+            memcpy(panels + t * panel_size + p * TILE_ROWS, a + t * TILE_ROWS,
+                   TILE_ROWS * sizeof(real))
+        for i in range(tiles * TILE_ROWS, rows):
+            panels[tiles * panel_size + p * TILE_ROWS + i - tiles * TILE_ROWS] = a[i]
+        a += step
 
 
 cdef void pack_cols(const real* b, Py_ssize_t step, bint transposed, Py_ssize_t k,
@@ -179,12 +209,15 @@ cdef void multiply_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_ssiz
     cdef bint split = k > p_block
     # Packing b pays when several tiles of rows read it; a transposed b must be packed.
     cdef bint pack_b = mm.b_transposed or (m > 4 * TILE_ROWS and n > 4 * TILE_COLS)
-    cdef real* b_panels = scratch
+    cdef bint pack_a = packs_a(mm.a_transposed, mm.a_step, n, k)
+    cdef Py_ssize_t a_size = round_up(TILE_ROWS * p_block, 64)
+    cdef real* a_panels = scratch
+    cdef real* b_panels = a_panels + (A_TILES * a_size if pack_a else 0)
     cdef real* c_panels = b_panels + b_size(mm.n, k)
     cdef real* c
     cdef const real* a
     cdef const real* b
-    cdef Py_ssize_t jb, pb, i, j, cols, ps, whole, ready, rows, tile_cols, step, b_step
+    cdef Py_ssize_t jb, pb, i, j, cols, ps, whole, ready, rows, tile_cols, step, a_step, b_step
     if mm.n == 1 and mm.b_step == 1 and not mm.a_transposed and not mm.b_transposed:
         multiply_one_column(mm, i0, i1, scratch)
         return
@@ -226,6 +259,13 @@ cdef void multiply_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_ssiz
                     a = mm.a + pb * mm.a_step + i0 + i
                 else:
                     a = mm.a + (i0 + i) * mm.a_step + pb
+                a_step = mm.a_step
+                if pack_a:
+                    if i // TILE_ROWS % A_TILES == 0:
+                        pack_rows(a, a_step, smaller(A_TILES * TILE_ROWS, m - i), ps, a_panels,
+                                  a_size)
+                    a = a_panels + i // TILE_ROWS % A_TILES * a_size
+                    a_step = TILE_ROWS
                 c = c_panels + i * step if split else c_panels
                 ready = 0 if pack_b and i > 0 else whole
                 j = 0
@@ -239,11 +279,11 @@ cdef void multiply_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_ssiz
                         b = mm.b + pb * mm.b_step + j0 + jb + j
                         b_step = mm.b_step
                         if pack_b:
-                            multiply_and_pack(<int>tile_cols, mm.a_transposed, ps, a, mm.a_step, b,
+                            multiply_and_pack(<int>tile_cols, mm.a_transposed, ps, a, a_step, b,
                                               b_step, b_panels + j * ps, c + j, step, pb > 0)
                             j += TILE_COLS
                             continue
-                    multiply_tile(<int>rows, <int>tile_cols, mm.a_transposed, ps, a, mm.a_step, b,
+                    multiply_tile(<int>rows, <int>tile_cols, mm.a_transposed, ps, a, a_step, b,
                                   b_step, c + j, step, pb > 0)
                     j += TILE_COLS
                 if pb + ps >= k:
