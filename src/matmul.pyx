@@ -293,23 +293,38 @@ cdef void multiply_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_ssiz
         jb += col_block
 
 
+cdef inline Py_ssize_t tiles_of(Py_ssize_t n, Py_ssize_t size) noexcept nogil:
+    return (n + size - 1) // size
+
+
+cdef int grid_rows(const Matmul* mm) noexcept nogil:
+    # Threads form a grid over c's tiles: in how many rows of threads? The one that has most to do
+    # decides; each also copies its columns of b, about half a tile's time a column of tiles.
+    cdef Py_ssize_t row_tiles = tiles_of(mm.m, TILE_ROWS), col_tiles = tiles_of(mm.n, TILE_COLS)
+    cdef Py_ssize_t cost, least = 0
+    cdef int rows, best = 1
+    for rows in range(1, mm.n_threads + 1):
+        if mm.n_threads % rows == 0:
+            cost = (2 * tiles_of(row_tiles, rows) + 1) * tiles_of(col_tiles, mm.n_threads // rows)
+            if rows == 1 or cost < least:
+                least = cost
+                best = rows
+    return best
+
+
 cdef void multiply_part(void* context, int part) noexcept nogil:
-    # One thread's share: whole tiles of the side with more of them.
+    # One thread's share of c: a rectangle of whole tiles.
     cdef const Matmul* mm = <const Matmul*>context
-    cdef Py_ssize_t row_tiles = (mm.m + TILE_ROWS - 1) // TILE_ROWS
-    cdef Py_ssize_t col_tiles = (mm.n + TILE_COLS - 1) // TILE_COLS
-    cdef real* scratch = mm.scratch + part * mm.scratch_step
-    cdef Py_ssize_t first, last
-    if row_tiles >= col_tiles:
-        first = row_tiles * part // mm.n_threads * TILE_ROWS
-        last = smaller(row_tiles * (part + 1) // mm.n_threads * TILE_ROWS, mm.m)
-        if first < last:
-            multiply_range(mm, first, last, 0, mm.n, scratch)
-    else:
-        first = col_tiles * part // mm.n_threads * TILE_COLS
-        last = smaller(col_tiles * (part + 1) // mm.n_threads * TILE_COLS, mm.n)
-        if first < last:
-            multiply_range(mm, 0, mm.m, first, last, scratch)
+    cdef Py_ssize_t row_tiles = tiles_of(mm.m, TILE_ROWS), col_tiles = tiles_of(mm.n, TILE_COLS)
+    cdef int rows = grid_rows(mm)
+    cdef int cols = mm.n_threads // rows
+    cdef int row = part // cols, col = part % cols
+    cdef Py_ssize_t i0 = row_tiles * row // rows * TILE_ROWS
+    cdef Py_ssize_t i1 = smaller(row_tiles * (row + 1) // rows * TILE_ROWS, mm.m)
+    cdef Py_ssize_t j0 = col_tiles * col // cols * TILE_COLS
+    cdef Py_ssize_t j1 = smaller(col_tiles * (col + 1) // cols * TILE_COLS, mm.n)
+    if i0 < i1 and j0 < j1:
+        multiply_range(mm, i0, i1, j0, j1, mm.scratch + part * mm.scratch_step)
 
 
 cdef inline int useful_threads(int n_threads, Py_ssize_t m, Py_ssize_t n,
