@@ -35,6 +35,10 @@ __all__ = ["Compiled", "aligned"]
 _users: weakref.WeakKeyDictionary[Optimizer, weakref.ref[Compiled]] = weakref.WeakKeyDictionary()
 
 
+#: Multiplications of a batch (rows times parameters) that take about a tenth of a second.
+LONG_BATCH = 6_000_000_000
+
+
 def aligned(shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
     """Return zeros that start at a multiple of 64 bytes.
 
@@ -527,6 +531,8 @@ class Compiled:
             else [m for m in self._resolve()[0] if m.kernel is not None],
             optimizer=self._optimizer if train else None,
             weights=weights,
+            # Gradients first, where a batch takes long: until the update Ctrl-C can stop it.
+            fused=rows * self.parameters.size < LONG_BATCH,
         )
         executor = compiler.make_executor(
             plan,

@@ -301,6 +301,12 @@ cdef inline Py_ssize_t rows_of_block(Py_ssize_t cols) noexcept nogil:
     return 1 if rows < 1 else (BLOCK_ROWS if rows > BLOCK_ROWS else rows)
 
 
+cdef inline real distance(real z, real largest) noexcept nogil:
+    # z - largest, finite for finite numbers: times a target of 0 it must be 0.
+    cdef real d = z - largest
+    return -REAL_MAX if d < -REAL_MAX else d
+
+
 cdef inline void exponentials_rows(const_restricted z, restricted e, Py_ssize_t rows,
                                    Py_ssize_t cols, real* largest, real* sums) noexcept nogil:
     # e = exp(z - the row's largest); up to BLOCK_ROWS rows.

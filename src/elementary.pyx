@@ -13,6 +13,7 @@ cdef extern from "real.h" nogil:
     real LN2_HIGH       # ln 2 in two parts; n * LN2_HIGH is exact
     real LN2_LOW
     real REAL_MAX
+    real NOT_A_NUMBER
     real power_of_two(real n)                       # 2^n for integral n in the normal range
     real split_exponent(real x, real* exponent)     # x = m 2^e, sqrt(1/2) <= m < sqrt 2
     real rint_ "real_rint"(real x)

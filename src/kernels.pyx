@@ -25,13 +25,15 @@ cdef inline real* start(const real[:, ::1] a) noexcept nogil:
     return <real*>&a[0, 0] if a.shape[0] and a.shape[1] else NULL
 
 
+cdef bint overlaps(const char* p, Py_ssize_t n, const real[:, ::1] a):
+    # Whether n numbers from p on share memory with a.
+    cdef const char* q = <const char*>start(a)
+    return p and q and p < q + a.shape[0] * a.shape[1] * sizeof(real) and q < p + n * sizeof(real)
+
+
 cdef bint apart(real[:, ::1] out, const real[:, ::1] a) except False:
     # Kernels read and write through restricted pointers: these must not overlap.
-    cdef const char* p = <const char*>start(out)
-    cdef const char* q = <const char*>start(a)
-    cdef Py_ssize_t np_ = out.shape[0] * out.shape[1] * sizeof(real)
-    cdef Py_ssize_t nq = a.shape[0] * a.shape[1] * sizeof(real)
-    if p and q and p < q + nq and q < p + np_:
+    if overlaps(<const char*>start(out), out.shape[0] * out.shape[1], a):
         raise ValueError("the output must not overlap an input")
     return True
 
@@ -271,6 +273,7 @@ def dense_backward_weights_into(const real[:, ::1] x, const real[:, ::1] dz, rea
     cdef BackwardWeights g
     cdef Py_ssize_t rows = x.shape[0], n_in = x.shape[1], n_out = dz.shape[1]
     cdef real* scratch
+    cdef const char* sums = <const char*>&db[0] if db.shape[0] else NULL
     if dz.shape[0] != rows:
         raise ValueError(f"dz must have {rows} rows, as x; received {dz.shape[0]}")
     if dw.shape[0] != n_in or dw.shape[1] != n_out:
@@ -280,6 +283,8 @@ def dense_backward_weights_into(const real[:, ::1] x, const real[:, ::1] dz, rea
         raise ValueError(f"db must have {n_out} numbers; received {db.shape[0]}")
     apart(dw, x)
     apart(dw, dz)
+    if overlaps(sums, n_out, x) or overlaps(sums, n_out, dz) or overlaps(sums, n_out, dw):
+        raise ValueError("the output db must not overlap another argument")
     if start(dw):
         g.w = NULL
         g.dw = start(dw)
@@ -291,10 +296,13 @@ def dense_backward_weights_into(const real[:, ::1] x, const real[:, ::1] dz, rea
         own = scratch_for(n_in, n_out, rows, n_threads)
         scratch = <real*>cnp.PyArray_DATA(own)
         with nogil:
-            dense_backward_weights(start(x), start(dz), &g, rows, n_in, n_out, False, n_threads,
-                                   scratch, scratch_size(n_in, n_out, rows))
+            dense_backward_weights(start(x), start(dz), &g, rows, n_in, n_in, n_out, False,
+                                   n_threads, scratch, scratch_size(n_in, n_out, rows))
     if n_out:
-        column_sums(start(dz), rows, n_out, n_out, &db[0])
+        own = aligned(2 * n_out, DTYPE)
+        scratch = <real*>cnp.PyArray_DATA(own)
+        column_sums(start(dz), rows, n_out, scratch)
+        memcpy(&db[0], scratch, n_out * sizeof(real))
 
 
 def dropout_into(const real[:, ::1] x, real[:, ::1] y, double rate, uint64_t seed,

@@ -60,16 +60,22 @@ cdef inline real huber_derivative(real y, real t, real delta) noexcept nogil:
 
 
 cdef inline real log_cosh(real y, real t, real alpha) noexcept nogil:
-    # log((e^a + e^-a) / 2) = |a| + log(1 + e^-2|a|) - log 2
+    # log cosh e = |e| + log(1 + e^-2|e|) - log 2; near 0, where that cancels,
+    # log(1 + q^2 / (2 (1 + q))) with q = e^-|e| - 1
     cdef real e = abs_(y - t)
-    return e + log1p_(exp_(-R(2) * e)) - R(0.6931471805599453094)
+    cdef real q = expm1_(-e if e < 1 else -R(1))
+    cdef real near = log1p_(q * q / (R(2) * (R(1) + q)))
+    cdef real far = e + log1p_(exp_(-R(2) * e)) - R(0.6931471805599453094)
+    return near if e < 1 else far
 
 cdef inline real log_cosh_derivative(real y, real t, real alpha) noexcept nogil:
     return tanh_(y - t)
 
 
 cdef inline real poisson(real y, real t, real alpha) noexcept nogil:
-    return y - t * log_(y + R(1e-7))
+    # Undefined for a negative y, as the logarithm is.
+    cdef real p = y + R(1e-7)
+    return y - t * (log_(p) if p >= 0 else NOT_A_NUMBER)
 
 cdef inline real poisson_derivative(real y, real t, real alpha) noexcept nogil:
     return R(1) - t / (y + R(1e-7))
@@ -142,13 +148,13 @@ cdef void softmax_crossentropy(const_restricted z, const_restricted t, const lon
             for j in range(cols):
                 dz[at + j] = dz[at + j] * scale
             dz[at + labels[i]] -= 1
-            values[i] = logs[i] - (z[at + labels[i]] - largest[i])
+            values[i] = logs[i] - distance(z[at + labels[i]], largest[i])
         else:
             scale = (row_sum(t + at, cols) * keep + alpha) * scale
             value = 0
             for j in range(cols):
                 target = t[at + j] * keep + add
-                value += target * (logs[i] - (z[at + j] - largest[i]))
+                value += target * (logs[i] - distance(z[at + j], largest[i]))
                 dz[at + j] = dz[at + j] * scale - target
             values[i] = value
 

@@ -6,8 +6,8 @@
 # of them. A tile's panel of a (rows x p) stays in the L1 cache, the block's panels of b
 # (p x columns) in L2. a is read where it lies: a tile takes one number at a time from it. b is
 # copied (packed) where several tiles of rows read it, by the first of them as it multiplies.
-# Which loops and copies are made depends on the shape alone, and p always runs in order, so the
-# result does not depend on the number of threads.
+# p runs in order within a block, and block sums are added in order; the blocks depend on the
+# shape alone, so the result does not depend on copies or on the number of threads.
 
 cdef extern from "microkernel.h" nogil:
     const int TILE_ROWS
@@ -23,7 +23,7 @@ cdef extern from "microkernel.h" nogil:
                            const real* b, Py_ssize_t b_step, real* packed, real* tile,
                            Py_ssize_t step, int add)
     void multiply_row(Py_ssize_t cols, Py_ssize_t k, const real* a, Py_ssize_t a_step,
-                      const real* b, Py_ssize_t b_step, real* c)
+                      const real* b, Py_ssize_t b_step, real* c, int add)
     void multiply_column(Py_ssize_t rows, Py_ssize_t k, const real* a, Py_ssize_t a_step,
                          const real* b, real* c)
     real peak_rounds(long long n, real factor)
@@ -171,21 +171,27 @@ cdef void pack_cols(const real* b, Py_ssize_t step, bint transposed, Py_ssize_t 
 cdef void multiply_one_row(const Matmul* mm, Py_ssize_t j0, Py_ssize_t j1,
                            real* c) noexcept nogil:
     # m = 1: b is read once, row after row; there is nothing to copy.
-    cdef Py_ssize_t cols, tail, p, j
+    cdef Py_ssize_t cols, tail, pb, ps, p, j, p_block = block_p(mm.k)
     cdef Py_ssize_t a_step = mm.a_step if mm.a_transposed else 1
+    cdef const real* a
     cdef const real* b
+    cdef real sum
     while j0 < j1:
         cols = smaller(MAX_BLOCK_TILES * TILE_COLS, j1 - j0)
-        b = mm.b + j0
         # The last vector may end at the end of b's memory.
         tail = 0 if mm.b_slack else cols % LANES_PER_VECTOR
-        multiply_row(cols - tail, mm.k, mm.a, a_step, b, mm.b_step, c)
-        if tail:
+        pb = 0
+        while pb < mm.k or pb == 0:
+            ps = smaller(p_block, mm.k - pb)
+            a = mm.a + pb * a_step
+            b = mm.b + pb * mm.b_step + j0
+            multiply_row(cols - tail, ps, a, a_step, b, mm.b_step, c, pb > 0)
             for j in range(cols - tail, cols):
-                c[j] = 0
-            for p in range(mm.k):
-                for j in range(cols - tail, cols):
-                    c[j] = c[j] + mm.a[p * a_step] * b[p * mm.b_step + j]
+                sum = 0
+                for p in range(ps):
+                    sum = sum + a[p * a_step] * b[p * mm.b_step + j]
+                c[j] = c[j] + sum if pb > 0 else sum
+            pb += p_block if p_block > 0 else 1
         mm.epilogue(mm.context, c, cols, 0, j0, 1, cols)
         j0 += cols
 
@@ -484,17 +490,32 @@ cdef void backward_weights_prepare(const void* context, Py_ssize_t i, Py_ssize_t
             c += line
 
 
-cdef void column_sums(const real* dz, Py_ssize_t rows, Py_ssize_t cols, Py_ssize_t step,
-                      restricted sums) noexcept nogil:
+cdef enum:
+    SUM_ROWS = 256          # rows summed one after the other: fewer roundings in a large batch
+
+
+cdef void add_rows(const real* dz, Py_ssize_t rows, Py_ssize_t cols,
+                   restricted sums) noexcept nogil:
     # sums_j = sum_i dz(i, j), i in order.
     cdef Py_ssize_t i, j
     cdef const_restricted row
     for j in range(cols):
         sums[j] = 0
     for i in range(rows):
-        row = dz + i * step
+        row = dz + i * cols
         for j in range(cols):
             sums[j] = sums[j] + row[j]
+
+
+cdef void column_sums(const real* dz, Py_ssize_t rows, Py_ssize_t cols,
+                      real* sums) noexcept nogil:
+    # sums_j = sum_i dz(i, j), in blocks of rows. sums holds 2 * cols numbers.
+    cdef Py_ssize_t at = SUM_ROWS
+    add_rows(dz, smaller(rows, SUM_ROWS), cols, sums)
+    while at < rows:
+        add_rows(dz + at * cols, smaller(rows - at, SUM_ROWS), cols, sums + cols)
+        add_to(sums, sums + cols, cols)
+        at += SUM_ROWS
 
 
 # The three matmuls of a dense layer.
@@ -549,10 +570,10 @@ cdef void dense_backward_data(const real* dz, const real* w, const BackwardData*
 
 
 cdef void dense_backward_weights(const real* x, const real* dz, const BackwardWeights* d,
-                                 Py_ssize_t rows, Py_ssize_t n_in, Py_ssize_t n_out,
-                                 bint slack, int n_threads, real* scratch,
+                                 Py_ssize_t rows, Py_ssize_t n_in, Py_ssize_t x_step,
+                                 Py_ssize_t n_out, bint slack, int n_threads, real* scratch,
                                  Py_ssize_t scratch_step) noexcept nogil:
-    # dw = x^T dz, then stored or used by the optimizer; dw (n_in, n_out)
+    # dw = x^T dz, then stored or used by the optimizer; dw (n_in, n_out), x's rows x_step apart.
     cdef Matmul mm
     cdef BackwardWeights row
     if n_out == 1:
@@ -566,7 +587,7 @@ cdef void dense_backward_weights(const real* x, const real* dz, const BackwardWe
         mm.a_step = 1
         mm.a_transposed = True
         mm.b = x
-        mm.b_step = n_in
+        mm.b_step = x_step
         mm.b_transposed = False
         mm.b_slack = False
         mm.epilogue = backward_weights_epilogue
@@ -581,7 +602,7 @@ cdef void dense_backward_weights(const real* x, const real* dz, const BackwardWe
     mm.n = n_out
     mm.k = rows
     mm.a = x
-    mm.a_step = n_in
+    mm.a_step = x_step
     mm.a_transposed = True
     mm.b = dz
     mm.b_step = n_out

@@ -3,8 +3,8 @@
 
    tile(i, j) = [tile(i, j) +] sum_p a(i, p) b(p, j)     i < rows <= TILE_ROWS, j < TILE_COLS
 
-   The sum runs over p in order, one fused multiply-add each, so a number does not depend on
-   which tile, of how many rows, it falls into. TILE_ROWS x TILE_COLS numbers fill the vector
+   The sum runs over p in order, one fused multiply-add each, from 0 on, so a number does not
+   depend on which tile, of how many rows, it falls into. TILE_ROWS x TILE_COLS numbers fill the vector
    registers: 24 of 32 with AVX-512 and NEON, 12 of 16 with AVX2 and SSE. */
 #ifndef NNCORE_MICROKERNEL_H
 #define NNCORE_MICROKERNEL_H
@@ -77,8 +77,7 @@ static ALWAYS_INLINE void tile_body(const int rows, const int vectors, const int
     for (i = 0; i < rows; i++)
 #pragma GCC unroll 4
         for (v = 0; v < vectors; v++)
-            sum[i][v] = add ? (vector)*(const loose_vector *)(tile + i * step + v * LANES_PER_VECTOR)
-                            : (vector){0};
+            sum[i][v] = (vector){0};
     for (p = 0; p < k; p++) {
         vector row[TILE_VECTORS];
 #pragma GCC unroll 4
@@ -104,8 +103,10 @@ static ALWAYS_INLINE void tile_body(const int rows, const int vectors, const int
 #pragma GCC unroll 12
     for (i = 0; i < rows; i++)
 #pragma GCC unroll 4
-        for (v = 0; v < vectors; v++)
-            *(loose_vector *)(tile + i * step + v * LANES_PER_VECTOR) = sum[i][v];
+        for (v = 0; v < vectors; v++) {
+            loose_vector *to = (loose_vector *)(tile + i * step + v * LANES_PER_VECTOR);
+            *to = add ? (vector)*to + sum[i][v] : sum[i][v];
+        }
 }
 
 #define TILE_CASE(rows)                                                                          \
@@ -170,13 +171,13 @@ static void multiply_and_pack(int cols, int unit, ptrdiff_t k, const real *a, pt
         tile_body(TILE_ROWS, TILE_VECTORS, 0, 1, k, a, a_step, b, b_step, packed, tile, step, add);
 }
 
-/* One row: c(j) = sum_p a(p) b(p, j), j < vectors * LANES_PER_VECTOR, a(p) = a[p * a_step]. So many
+/* One row: c(j) = [c(j) +] sum_p a(p) b(p, j), j < vectors * LANES_PER_VECTOR, a(p) = a[p * a_step]. So many
    sums at once that none waits for its own last addition. */
 #define ROW_VECTORS 8
 #define ROW_COLS (ROW_VECTORS * LANES_PER_VECTOR)
 
 static ALWAYS_INLINE void row_body(const int vectors, ptrdiff_t k, const real *a, ptrdiff_t a_step,
-                                   const real *b, ptrdiff_t b_step, real *c)
+                                   const real *b, ptrdiff_t b_step, real *c, int add)
 {
     vector sum[ROW_VECTORS];
     int v;
@@ -193,25 +194,27 @@ static ALWAYS_INLINE void row_body(const int vectors, ptrdiff_t k, const real *a
         b += b_step;
     }
 #pragma GCC unroll 8
-    for (v = 0; v < vectors; v++)
-        *(loose_vector *)(c + v * LANES_PER_VECTOR) = sum[v];
+    for (v = 0; v < vectors; v++) {
+        loose_vector *to = (loose_vector *)(c + v * LANES_PER_VECTOR);
+        *to = add ? (vector)*to + sum[v] : sum[v];
+    }
 }
 
 /* Columns beyond the `cols` wanted, up to a whole vector, are computed and to be ignored. */
 static void multiply_row(ptrdiff_t cols, ptrdiff_t k, const real *a, ptrdiff_t a_step,
-                         const real *b, ptrdiff_t b_step, real *c)
+                         const real *b, ptrdiff_t b_step, real *c, int add)
 {
     for (; cols >= ROW_COLS; cols -= ROW_COLS, b += ROW_COLS, c += ROW_COLS)
-        row_body(ROW_VECTORS, k, a, a_step, b, b_step, c);
+        row_body(ROW_VECTORS, k, a, a_step, b, b_step, c, add);
     switch ((cols + LANES_PER_VECTOR - 1) / LANES_PER_VECTOR) {
-    case 1: row_body(1, k, a, a_step, b, b_step, c); break;
-    case 2: row_body(2, k, a, a_step, b, b_step, c); break;
-    case 3: row_body(3, k, a, a_step, b, b_step, c); break;
-    case 4: row_body(4, k, a, a_step, b, b_step, c); break;
-    case 5: row_body(5, k, a, a_step, b, b_step, c); break;
-    case 6: row_body(6, k, a, a_step, b, b_step, c); break;
-    case 7: row_body(7, k, a, a_step, b, b_step, c); break;
-    case 8: row_body(8, k, a, a_step, b, b_step, c); break;
+    case 1: row_body(1, k, a, a_step, b, b_step, c, add); break;
+    case 2: row_body(2, k, a, a_step, b, b_step, c, add); break;
+    case 3: row_body(3, k, a, a_step, b, b_step, c, add); break;
+    case 4: row_body(4, k, a, a_step, b, b_step, c, add); break;
+    case 5: row_body(5, k, a, a_step, b, b_step, c, add); break;
+    case 6: row_body(6, k, a, a_step, b, b_step, c, add); break;
+    case 7: row_body(7, k, a, a_step, b, b_step, c, add); break;
+    case 8: row_body(8, k, a, a_step, b, b_step, c, add); break;
     }
 }
 
@@ -321,14 +324,14 @@ static void multiply_tile(int rows, int cols, int unit, ptrdiff_t k, const real 
     for (i = 0; i < rows; i++) {
         real sum[TILE_COLS];
         for (j = 0; j < TILE_COLS; j++)
-            sum[j] = add ? tile[i * step + j] : 0;
+            sum[j] = 0;
         for (p = 0; p < k; p++) {
             const real one = unit ? a[i + p * a_step] : a[i * a_step + p];
             for (j = 0; j < TILE_COLS; j++)
                 sum[j] += one * b[p * b_step + j];
         }
         for (j = 0; j < TILE_COLS; j++)
-            tile[i * step + j] = sum[j];
+            tile[i * step + j] = add ? tile[i * step + j] + sum[j] : sum[j];
     }
 }
 
@@ -356,14 +359,15 @@ static real peak_rounds(long long n, real factor)
 }
 
 static void multiply_row(ptrdiff_t cols, ptrdiff_t k, const real *a, ptrdiff_t a_step,
-                         const real *b, ptrdiff_t b_step, real *c)
+                         const real *b, ptrdiff_t b_step, real *c, int add)
 {
     ptrdiff_t j, p;
-    for (j = 0; j < cols; j++)
-        c[j] = 0;
-    for (p = 0; p < k; p++)
-        for (j = 0; j < cols; j++)
-            c[j] += a[p * a_step] * b[p * b_step + j];
+    for (j = 0; j < cols; j++) {
+        real sum = 0;
+        for (p = 0; p < k; p++)
+            sum += a[p * a_step] * b[p * b_step + j];
+        c[j] = add ? c[j] + sum : sum;
+    }
 }
 
 static void multiply_column(ptrdiff_t rows, ptrdiff_t k, const real *a, ptrdiff_t a_step,

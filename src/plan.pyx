@@ -29,9 +29,15 @@ OPS = {
     "update": "w=i,o dw=i,o ->",
 }
 
+# The fields that may name the input's buffer, apart from x itself.
+INPUTS = {"loss": "y", "metric": "y", "activity_penalty": "y"}
+
 # Numbers behind the parameters that a matmul may read and never use.
 cdef enum:
     DEF_SLACK = 64
+
+# Multiplications that take 5 to 50 ms on one thread: a heavy batch's longest part.
+cdef double PART_WORK = 5e8
 
 ctypedef struct Instruction:
     int op, kind, reduction
@@ -47,7 +53,7 @@ ctypedef struct Instruction:
     real* db
     real* dz
     real* dy
-    bint x_is_input, y_is_output, takes_labels, takes_weights, update
+    bint x_is_input, y_is_input, y_is_output, takes_labels, takes_weights, update
     Py_ssize_t w_at, b_at           # in the flat parameter vector
     double alpha, beta, l1, l2, bias_l1, bias_l2
     uint64_t seed
@@ -158,7 +164,8 @@ def verify(plan, Py_ssize_t n_slots):
                                     f"which does not fit the step's other buffers")
                 kinds = {"w": ("parameters",), "b": ("parameters",), "dw": ("gradients",),
                          "db": ("gradients",), "t": ("t", "labels"), "r": ("r",)}
-                if b.arena not in kinds.get(name, ("work", "x")):
+                allowed = ("work", "x") if name in INPUTS.get(step.op, "x") else ("work",)
+                if b.arena not in kinds.get(name, allowed):
                     fail(where, f"{name} = {b.name} must not lie in arena {b.arena!r}")
                 if fields is writes and b.arena == "x":
                     fail(where, f"{name} = {b.name}: the input is not to be written")
@@ -185,6 +192,9 @@ def verify(plan, Py_ssize_t n_slots):
             written = [w for w in written if not overlap(w, b)]
             written.append(b)
         verify_kind(plan, step, where, fail)
+        if step.op == "clip_global_norm" and not any(b.arena == "gradients"
+                                                     for b in plan.buffers):
+            fail(where, "there are no stored gradients")
         if (step.op == "dense_backward_weights" and step.update) or step.op == "update":
             if not plan.optimizer:
                 fail(where, "an update needs an optimizer")
@@ -238,6 +248,9 @@ def verify_target(plan, step, where, fail, bint labels):
     """Check that a loss or metric gets the kind of target it takes."""
     if (plan.buffers[step.t].arena == "labels") != labels:
         fail(where, f"{step.kind} takes {'integer labels' if labels else 'dense targets'}")
+    if labels and plan.buffers[step.y].cols != plan.n_out:
+        fail(where, f"y has {plan.buffers[step.y].cols} columns, and labels go up to "
+                    f"n_out - 1 = {plan.n_out - 1}")
     if not labels and plan.buffers[step.t].cols != plan.buffers[step.y].cols:
         fail(where, f"t has {plan.buffers[step.t].cols} columns, y {plan.buffers[step.y].cols}")
 
@@ -271,7 +284,9 @@ cdef class Executor:
     cdef object work, x_, t_, labels_, r_, scratch_, lock
     cdef Instruction* program
     cdef Py_ssize_t length, first_update, capacity, n_in, n_out, n_parameters, scratch_step, rows
-    cdef int threads, optimizer
+    cdef Py_ssize_t loss_part
+    cdef int threads, provided, optimizer
+    cdef long owner
     cdef bint takes_labels, heavy, output_is_input
     cdef Hyper hyper
     cdef Update update
@@ -351,6 +366,35 @@ cdef class Executor:
         if not (array.flags.c_contiguous and array.flags.writeable and array.flags.aligned):
             raise ValueError(f"{name} must be C-contiguous, aligned and writable")
 
+    def check_totals(self, totals):
+        """Raise unless metrics can be added to `totals`."""
+        if not isinstance(totals, np.ndarray) or totals.dtype != np.float64 \
+                or totals.shape != (self.plan.n_metrics, 2) or not totals.flags.c_contiguous \
+                or not totals.flags.writeable:
+            raise ValueError(f"totals must be a writable float64 array of shape "
+                             f"({self.plan.n_metrics}, 2)")
+
+    def check_predicts(self):
+        """Raise unless the plan does nothing but predict."""
+        if self.program == NULL or self.plan.output < 0 \
+                or any(step.op in ("loss", "metric") for step in self.plan.steps):
+            raise ValueError("the plan is not one to predict: it has no output, or more than that")
+
+    cdef int enter(self) except -1:
+        # One at a time; a signal's handler, which runs in the middle of run(), must not wait for
+        # what it interrupts.
+        cdef long me = PyThread_get_thread_ident()
+        if self.owner == me:
+            raise RuntimeError("this model is training or predicting further up in this thread "
+                               "(is this a signal's handler?): wait until that has ended")
+        self.lock.acquire()
+        self.owner = me
+        return 0
+
+    cdef void leave(self) except *:
+        self.owner = 0
+        self.lock.release()
+
     cdef real* place(self, number) except? NULL:
         # Where a buffer lies.
         b = self.plan.buffers[number]
@@ -367,7 +411,7 @@ cdef class Executor:
     cdef void write_program(self) except *:
         # Steps with their names looked up and their pointers in place.
         cdef Instruction* s
-        cdef Py_ssize_t needed = 64, loss_cols = 0, part = 0
+        cdef Py_ssize_t needed = 64, loss_cols = 0
         plan = self.plan
         self.length = len(plan.steps)
         self.first_update = self.length
@@ -406,6 +450,7 @@ cdef class Executor:
                 self.first_update = min(self.first_update, <Py_ssize_t>k)
             buffers = plan.buffers
             s.x_is_input = step.x is not None and buffers[step.x].arena == "x"
+            s.y_is_input = step.y is not None and buffers[step.y].arena == "x"
             s.y_is_output = (step.op in ("rescale", "dense", "activate", "dropout")
                              and step.y == plan.output)
             if step.t is not None:
@@ -434,12 +479,20 @@ cdef class Executor:
             elif step.op == "dense_backward_data":
                 needed = max(needed, scratch_size(self.capacity, s.n_in, s.n_out))
             elif step.op == "dense_backward_weights":
-                needed = max(needed, scratch_size(s.n_in, s.n_out, self.capacity), s.n_out)
+                needed = max(needed, scratch_size(s.n_in, s.n_out, self.capacity),
+                             2 * s.n_out)
         self.scratch_step = round_up(needed, 64)
-        part = round_up(loss_cols * self.capacity, 64)
-        self.scratch_ = aligned(self.scratch_step * self.threads + part, plan.dtype)
-        self.scratch = <real*>cnp.PyArray_DATA(self.scratch_)
-        self.loss_scratch = self.scratch + self.scratch_step * self.threads
+        self.loss_part = round_up(loss_cols * self.capacity, 64)
+        self.provide(self.threads)
+
+    cdef void provide(self, int threads) except *:
+        # Scratch for so many threads: first the loss's, then each thread's.
+        if threads <= self.provided:
+            return
+        self.scratch_ = aligned(self.loss_part + self.scratch_step * threads, self.plan.dtype)
+        self.loss_scratch = <real*>cnp.PyArray_DATA(self.scratch_)
+        self.scratch = self.loss_scratch + self.loss_part
+        self.provided = threads
 
     @property
     def n_threads(self):
@@ -452,17 +505,19 @@ cdef class Executor:
                 or not 1 <= value <= 256:
             raise ValueError(f"n_threads must be an integer from 1 to 256; received {value!r}")
         if self.program:
-            with self.lock:
-                if value > self.threads:
-                    part = self.scratch_.size - self.scratch_step * self.threads
-                    scratch = aligned(self.scratch_step * value + part, self.plan.dtype)
-                    self.scratch_ = scratch
-                    self.scratch = <real*>cnp.PyArray_DATA(scratch)
-                    self.loss_scratch = self.scratch + self.scratch_step * <Py_ssize_t>value
-                    self.threads = value
-                    return
-        # With fewer threads the scratch of the others stays unused, and loss_scratch in place.
-        self.threads = value
+            self.enter()
+            try:
+                self.provide(value)
+                self.threads = value
+            finally:
+                self.leave()
+        else:
+            self.threads = value
+
+    @property
+    def scratch_size(self):
+        """Numbers of scratch for the losses and the threads."""
+        return self.scratch_.size
 
     @property
     def loss(self):
@@ -485,14 +540,43 @@ cdef class Executor:
         self.hyper.centered = hyper.get("centered", 0.0)
         self.hyper.weight_decay = hyper.get("weight_decay", 0.0)
 
+    cdef void backward_weights(self, const Instruction* s, Py_ssize_t rows, Py_ssize_t at,
+                               Py_ssize_t count) noexcept nogil:
+        # Rows at.. of dw, stored or used up.
+        cdef BackwardWeights g
+        cdef Py_ssize_t first = at * s.n_out
+        g.update = &self.update
+        g.step = s.n_out
+        g.w = s.w + first
+        g.dw = NULL if s.update else s.dw + first
+        g.at = s.w_at + first
+        g.l1 = <real>s.l1
+        g.l2 = <real>s.l2
+        dense_backward_weights((self.x_now if s.x_is_input else s.x) + at, s.dz, &g, rows, count,
+                               s.n_in, s.n_out, True, self.threads, self.scratch,
+                               self.scratch_step)
+
+    cdef void backward_bias(self, const Instruction* s, Py_ssize_t rows) noexcept nogil:
+        cdef BackwardWeights g
+        if not s.b:
+            return
+        column_sums(s.dz, rows, s.n_out, self.scratch)
+        g.update = &self.update
+        g.w = s.b
+        g.dw = NULL if s.update else s.db
+        g.at = s.b_at
+        g.l1 = <real>s.bias_l1
+        g.l2 = <real>s.bias_l2
+        gradient_epilogue(&g, self.scratch, 0, s.n_out)
+
     cdef void execute_step(self, const Instruction* s, Py_ssize_t rows, long long iteration,
                            double* totals) noexcept nogil:
         cdef Forward f
         cdef BackwardData d
-        cdef BackwardWeights g
         cdef Py_ssize_t n = rows * s.n_out
         cdef const real* x = self.x_now if s.x_is_input else s.x
-        cdef real* y = self.y_now if s.y_is_output and self.y_now else s.y
+        cdef real* y = self.x_now if s.y_is_input else (
+            self.y_now if s.y_is_output and self.y_now else s.y)
         cdef real* dy
         cdef double norm
         if s.op == DENSE:
@@ -512,20 +596,20 @@ cdef class Executor:
             drop(x, y, n, s.alpha, s.seed, iteration)
         elif s.op == LOSS:
             dy = s.dy if s.dy else self.loss_scratch
-            self.last_loss = loss_rows(s.kind, s.reduction, s.y, s.t,
+            self.last_loss = loss_rows(s.kind, s.reduction, y, s.t,
                                        self.labels if s.takes_labels else NULL,
                                        self.r if s.takes_weights else NULL, dy, NULL, rows,
                                        s.n_out, <real>s.alpha)
         elif s.op == METRIC:
-            metric_rows(s.kind, s.y, s.t, self.labels if s.takes_labels else NULL,
+            metric_rows(s.kind, y, s.t, self.labels if s.takes_labels else NULL,
                         self.r if s.takes_weights else NULL, rows, s.n_out, s.alpha,
                         &totals[2 * s.index], &totals[2 * s.index + 1])
         elif s.op == PENALTY:
             self.last_loss += penalty(s.w, s.n_in * s.n_out, s.l1, s.l2)
         elif s.op == ACTIVITY_PENALTY:
-            self.last_loss += penalty(s.y, n, s.l1, s.l2) / rows
+            self.last_loss += penalty(y, n, s.l1, s.l2) / rows
             if s.dy:
-                add_penalty(s.dy, s.y, n, <real>(s.l1 / rows), <real>(s.l2 / rows))
+                add_penalty(s.dy, y, n, <real>(s.l1 / rows), <real>(s.l2 / rows))
         elif s.op == ACTIVATE_BACKWARD:
             activate_rows_backward(s.kind, s.dy, s.z if s.z else s.y, s.dx, rows, s.n_out,
                                    <real>s.alpha)
@@ -542,23 +626,8 @@ cdef class Executor:
             dense_backward_data(s.dz, s.w, &d, rows, s.n_in, s.n_out, self.threads,
                                 self.scratch, self.scratch_step)
         elif s.op == DENSE_BACKWARD_WEIGHTS:
-            g.update = &self.update
-            g.step = s.n_out
-            g.w = s.w
-            g.dw = NULL if s.update else s.dw
-            g.at = s.w_at
-            g.l1 = <real>s.l1
-            g.l2 = <real>s.l2
-            dense_backward_weights(x, s.dz, &g, rows, s.n_in, s.n_out, True, self.threads,
-                                   self.scratch, self.scratch_step)
-            if s.b:
-                column_sums(s.dz, rows, s.n_out, s.n_out, self.scratch)
-                g.w = s.b
-                g.dw = NULL if s.update else s.db
-                g.at = s.b_at
-                g.l1 = <real>s.bias_l1
-                g.l2 = <real>s.bias_l2
-                gradient_epilogue(&g, self.scratch, 0, s.n_out)
+            self.backward_weights(s, rows, 0, s.n_in)
+            self.backward_bias(s, rows)
         elif s.op == CLIP_VALUE:
             clip_value(s.dw, s.rows * s.n_out, <real>s.alpha)
         elif s.op == CLIP_NORM:
@@ -571,22 +640,72 @@ cdef class Executor:
         elif s.op == UPDATE:
             update(&self.update, s.dw, s.w_at, s.n_in * s.n_out)
 
+    cdef int look_for_signals(self) except -1 nogil:
+        if clock() >= self.next_signal:
+            self.next_signal = clock() + 0.01
+            with gil:
+                PyErr_CheckSignals()
+        return 0
+
+    cdef int execute_heavy(self, const Instruction* s, Py_ssize_t rows, long long iteration,
+                           double* totals) except -1 nogil:
+        # A step that may take long: a matmul is done in parts, rows of its result, with a look
+        # for signals (Ctrl-C) before each.
+        cdef Instruction part = s[0]
+        cdef Py_ssize_t n = rows, at = 0, count, most
+        cdef real* x_now = self.x_now
+        cdef real* y_now = self.y_now
+        if s.op == DENSE_BACKWARD_WEIGHTS and not s.update and s.n_out > 1:
+            n = s.n_in
+        elif s.op != DENSE and s.op != DENSE_BACKWARD_DATA:
+            self.look_for_signals()
+            self.execute_step(s, rows, iteration, totals)
+            return 0
+        most = <Py_ssize_t>(PART_WORK / (<double>rows * s.n_in * s.n_out / n))
+        most = larger(most // TILE_ROWS, 1) * TILE_ROWS
+        try:
+            while at < n:
+                count = smaller(most, n - at)
+                self.look_for_signals()
+                if s.op == DENSE:
+                    self.x_now = x_now + at * s.n_in
+                    part.x = s.x + at * s.n_in
+                    part.z = s.z + at * s.n_out if s.z else NULL
+                    part.y = s.y + at * s.n_out
+                    if y_now:
+                        self.y_now = y_now + at * s.n_out
+                    self.execute_step(&part, count, iteration, totals)
+                elif s.op == DENSE_BACKWARD_DATA:
+                    part.dz = s.dz + at * s.n_out
+                    part.z = s.z + at * s.n_in if s.z else NULL
+                    part.y = s.y + at * s.n_in if s.y else NULL
+                    part.dx = s.dx + at * s.n_in
+                    self.execute_step(&part, count, iteration, totals)
+                else:
+                    self.backward_weights(s, rows, at, count)
+                at += count
+        finally:
+            self.x_now = x_now
+            self.y_now = y_now
+        if s.op == DENSE_BACKWARD_WEIGHTS:
+            self.backward_bias(s, rows)
+        return 0
+
     cdef int execute_batch(self, Py_ssize_t rows, long long iteration, double rate,
                            double* totals) except -1 nogil:
-        # run() returns every 50 ms for signals (Ctrl-C). A heavy batch, which can take longer,
-        # looks for them between its steps too while it has not begun to update: an exception
-        # leaves no half-made update.
+        # run() returns every 50 ms for signals. A heavy batch, which can take longer, looks for
+        # them within too while it has not begun to update: an exception leaves no half-made
+        # update.
         cdef Py_ssize_t k
         self.rows = rows
         self.last_loss = 0
         if self.optimizer >= 0:
             begin_update(&self.update, self.optimizer, &self.hyper, rate, iteration)
         for k in range(self.length):
-            if self.heavy and k <= self.first_update and clock() >= self.next_signal:
-                self.next_signal = clock() + 0.05
-                with gil:
-                    PyErr_CheckSignals()
-            self.execute_step(&self.program[k], rows, iteration, totals)
+            if self.heavy and k <= self.first_update:
+                self.execute_heavy(&self.program[k], rows, iteration, totals)
+            else:
+                self.execute_step(&self.program[k], rows, iteration, totals)
         return 0
 
     cdef void forward(self, Py_ssize_t rows) noexcept nogil:
@@ -723,7 +842,8 @@ cdef class Executor:
         cdef double rate = 0, deadline
         cdef long long count = iteration
         cdef Py_ssize_t bad = -1
-        with self.lock:
+        self.enter()
+        try:
             xs = read_source(x, "x", self.n_in)
             ts = self.targets(t, xs.rows)
             rs = self.weights(r, xs.rows)
@@ -749,14 +869,10 @@ cdef class Executor:
             own = totals
             if own is None:
                 own = np.zeros((self.plan.n_metrics, 2))
-            if not isinstance(own, np.ndarray) or own.dtype != np.float64 \
-                    or own.shape != (self.plan.n_metrics, 2) or not own.flags.c_contiguous \
-                    or not own.flags.writeable:
-                raise ValueError(f"totals must be a writable float64 array of shape "
-                                 f"({self.plan.n_metrics}, 2)")
+            self.check_totals(own)
             sums = <double*>cnp.PyArray_DATA(own)
             deadline = clock() + <double>seconds
-            self.next_signal = clock() + 0.05
+            self.next_signal = clock() + 0.01
             try:
                 with nogil:
                     at = first
@@ -779,6 +895,8 @@ cdef class Executor:
             if bad >= 0:
                 raise self.out_of_range(bad, numbers, xs.rows)
             return done
+        finally:
+            self.leave()
 
     def predict(self, x, out):
         """Write the output for every row of x into out, (n, n_out) of the plan's dtype."""
@@ -786,16 +904,16 @@ cdef class Executor:
         cdef Py_ssize_t at = 0, rows
         cdef real* y
         xs = read_source(x, "x", self.n_in)
-        if self.plan.output < 0:
-            raise ValueError("the plan has no output")
+        self.check_predicts()
         self.check_vector("out", out, (xs.rows, self.n_out))
         y = <real*>cnp.PyArray_DATA(out)
-        with self.lock:
+        self.enter()
+        try:
             if self.output_is_input:
                 with nogil:
                     gather(&xs, NULL, 0, xs.rows, y)
                 return
-            self.next_signal = clock() + 0.05
+            self.next_signal = clock() + 0.01
             try:
                 with nogil:
                     while at < xs.rows:
@@ -807,13 +925,16 @@ cdef class Executor:
             finally:
                 self.y_now = NULL
                 self.x_now = self.x_buffer
+        finally:
+            self.leave()
 
     def load(self, x, t=None, r=None, order=None, begin=0, rows=None):
         """Gather one batch, for execute() and read()."""
         cdef Source xs, ts, rs
         cdef Py_ssize_t first = 0, last = 0, bad
         cdef const long long* numbers
-        with self.lock:
+        self.enter()
+        try:
             xs = read_source(x, "x", self.n_in)
             ts = self.targets(t, xs.rows)
             rs = self.weights(r, xs.rows)
@@ -827,23 +948,26 @@ cdef class Executor:
                 raise self.out_of_range(bad, numbers, xs.rows)
             self.rows = last - first
             self.last_loss = 0
+        finally:
+            self.leave()
 
     def execute(self, Py_ssize_t index, iteration=0, learning_rate=0.0, totals=None):
         """Run one step of the plan on the batch that load() gathered."""
         cdef double* sums = NULL
         own = np.zeros((self.plan.n_metrics, 2)) if totals is None else totals
-        if not isinstance(own, np.ndarray) or own.dtype != np.float64 \
-                or own.shape != (self.plan.n_metrics, 2) or not own.flags.c_contiguous:
-            raise ValueError(f"totals must be a float64 array of shape ({self.plan.n_metrics}, 2)")
+        self.check_totals(own)
         if not 0 <= index < self.length:
             raise ValueError(f"the plan has steps 0 to {self.length - 1}; received {index}")
         if self.rows < 1:
             raise ValueError("no batch is loaded: call load first")
         sums = <double*>cnp.PyArray_DATA(own)
-        with self.lock:
+        self.enter()
+        try:
             if self.optimizer >= 0:
                 begin_update(&self.update, self.optimizer, &self.hyper, learning_rate, iteration)
             self.execute_step(&self.program[index], self.rows, iteration, sums)
+        finally:
+            self.leave()
 
     def read(self, Py_ssize_t buffer):
         """Return a copy of a buffer as the last batch left it, (rows, columns)."""
@@ -897,8 +1021,7 @@ cdef class Predictor:
 
     def __init__(self, Executor executor not None, tuple input_shape, tuple output_shape):
         cdef Py_ssize_t k, width = 1
-        if executor.plan.output < 0 or executor.program == NULL:
-            raise ValueError("the executor's plan has no output")
+        executor.check_predicts()
         for shape, wanted in ((input_shape, executor.n_in), (output_shape, executor.n_out)):
             width = 1
             for size in shape:

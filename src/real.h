@@ -40,6 +40,8 @@ typedef float real;
 #define real_abs fabsf
 #endif
 
+#define NOT_A_NUMBER ((real)NAN)
+
 /* A literal in the right type: next to a float, a bare 1.0 makes C compute in double. */
 #define R(x) ((real)(x))
 

@@ -732,6 +732,63 @@ def test_iterations_are_right_after_an_interrupt():
     assert model.optimizer.iterations == model.layers[0].kernel[0, 0] > 0
 
 
+@pytest.mark.usefixtures("ctrl_c")
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are not sent to threads there")
+def test_an_interrupted_long_step_leaves_no_half_update():
+    """Ctrl-C ends even a single long batch, before its update; all or nothing of it is done."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(8000, 420)).astype("float32"), rng.normal(size=(8000, 1))
+
+    def net():
+        nncore.set_random_seed(0)
+        model = nncore.Sequential([Input((420,)), Dense(420, "tanh"), Dense(420, "tanh"), Dense(1)])
+        model.compile("gd", "mse", n_threads=1)
+        return model
+
+    model = net()
+    timer = threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(x, y, epochs=100, verbose=0)
+    timer.join()
+    again = net()
+    if model.optimizer.iterations:
+        again.fit(x, y, epochs=model.optimizer.iterations, verbose=0)
+    elif not again.built:
+        again.build((None, 420))
+    np.testing.assert_array_equal(model.parameters, again.parameters)
+
+
+@pytest.mark.usefixtures("ctrl_c")
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers here")
+def test_a_signal_handler_that_trains_the_same_model_is_told_off():
+    """It runs in the middle of the step that it would have to wait for."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(8000, 420)).astype("float32"), rng.normal(size=(8000, 1))
+    model = nncore.Sequential([Input((420,)), Dense(420, "tanh"), Dense(420, "tanh"), Dense(1)])
+    model.compile("gd", "mse", n_threads=1)
+    before = signal.signal(signal.SIGALRM, lambda *_: model.train_on_batch(x, y))
+    signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)
+    try:
+        with pytest.raises(RuntimeError, match="is this a signal's handler"):
+            model.fit(x, y, epochs=100, verbose=0)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_model_that_computes_nothing_is_evaluated(engine, dtype):
+    x = np.arange(12, dtype=dtype).reshape(4, 3)
+    for stack in ([layers.Flatten()], [Dropout(0.5)], [Activation("linear")]):
+        model = nncore.Sequential([Input((3,)), *stack])
+        model.compile("sgd", "mse", metrics=["mae"], engine=engine)
+        assert model.evaluate(x, 0 * x, verbose=0) == pytest.approx(
+            [float(np.mean(x.astype(float) ** 2)), float(np.mean(x))]
+        )
+
+
 # --- a loss that is not finite ---
 
 

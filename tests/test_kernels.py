@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import mpmath as mp
 import numpy as np
 import pytest
 
@@ -193,6 +194,45 @@ def test_stable_for_extreme_raw_outputs(dtype):
     value, dz = kernels.loss("sigmoid_binary_crossentropy", z, np.array([[0, 1, 1]], dtype))
     assert value == pytest.approx((2 * big + math.log(2)) / 3)
     np.testing.assert_allclose(dz, np.array([[1, -1, -0.5]]) / 3)
+
+
+def test_finite_for_all_finite_outputs(dtype):
+    top = float(np.finfo(dtype).max) * 0.9
+    z = np.array([[top, -top, 0.0]], dtype)
+    for name, t in (
+        ("softmax_sparse_categorical_crossentropy", [0]),
+        ("softmax_categorical_crossentropy", np.array([[1, 0, 0]], dtype)),
+    ):
+        value, dz = kernels.loss(name, z, t)
+        assert value == 0
+        np.testing.assert_array_equal(dz, 0)
+    assert kernels.loss("softmax_sparse_categorical_crossentropy", z, [1])[0] >= top
+
+
+def test_log_cosh_is_accurate_near_its_minimum(dtype):
+    t = np.zeros((1, 1), dtype)
+    for e in (0.9999, 1e-1, 1e-2, 1e-3, 1e-5, 1e-9):
+        y = np.full((1, 1), e, dtype)
+        exact = float(mp.log(mp.cosh(mp.mpf(float(y[0, 0])))))
+        assert kernels.loss("log_cosh", y, t)[0] == pytest.approx(exact, rel=64 * EPS[dtype])
+
+
+def test_poisson_is_undefined_for_a_negative_rate(dtype):
+    value, _ = kernels.loss("poisson", np.array([[-0.5]], dtype), np.array([[1.0]], dtype))
+    assert math.isnan(value)
+
+
+def test_sums_over_a_large_batch_are_accurate(dtype):
+    rng = np.random.default_rng(9)
+    rows = 60_000
+    x = (1 + rng.random((rows, 3))).astype(dtype)
+    dz = (1 + rng.random((rows, 2))).astype(dtype)
+    for columns in (2, 1):
+        part = np.ascontiguousarray(dz[:, :columns])
+        dw, db = kernels.dense_backward_weights(x, part)
+        exact = [[math.fsum(np.float64(a) * b) for b in part.T] for a in x.T]
+        np.testing.assert_allclose(dw, exact, rtol=32 * EPS[dtype])
+        np.testing.assert_allclose(db, [math.fsum(b) for b in part.T], rtol=32 * EPS[dtype])
 
 
 HYPER = {

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nncore import activations, layers, losses, metrics, models, optimizers, runtime
-from nncore.compiler import compile_plan, make_executor
+from nncore.compiler import compile_plan, make_executor, make_predictor
 from nncore.plan import Plan, Step
 from nncore.reference.plan import first_difference
 
@@ -367,6 +367,9 @@ BAD_PLANS = [
     (lambda p: with_step(p, index_of(p, "loss"), reduction="product"), "unknown reduction"),
     (lambda p: with_step(p, index_of(p, "dense_backward_data"), y=None), "reads y"),
     (lambda p: with_step(p, index_of(p, "dense_backward_weights"), update=False), "dw"),
+    (lambda p: dataclasses.replace(p, n_out=10**8), "labels go up to"),
+    (lambda p: with_step(p, -1, op="clip_global_norm"), "no stored gradients"),
+    (lambda p: with_step(p, 1, op="activate", x=p.steps[0].x, y=p.steps[0].x), "must not lie in"),
     (lambda p: dataclasses.replace(p, steps=p.steps[1:]), "read before it is written"),
     (lambda p: dataclasses.replace(p, optimizer="adamm"), "unknown: 'adamm'"),
     (lambda p: dataclasses.replace(p, optimizer=""), "an update needs an optimizer"),
@@ -398,6 +401,63 @@ def test_a_sound_plan_passes_and_prints():
     assert "dense_backward_weights" in str(plan)
     with pytest.raises(ValueError, match="adam needs 2 slots"):
         run_it(plan, slots=1)
+
+
+def test_only_a_plan_to_predict_predicts():
+    model = net("tanh", "softmax")
+    plan = compile_plan(model.layers, "test", loss=losses.SparseCategoricalCrossentropy(),
+                        metrics=[metrics.SparseCategoricalAccuracy()], output=True)  # fmt: skip
+    e = make_executor(plan, np.zeros(plan.n_parameters, np.float32), None, batch_size=4)
+    with pytest.raises(ValueError, match="not one to predict"):
+        e.predict(np.zeros((4, 5), np.float32), np.zeros((4, 4), np.float32))
+    with pytest.raises(ValueError, match="not one to predict"):
+        make_predictor(e, (5,), (4,))
+    e.load(np.zeros((4, 5)), np.zeros(4, int))
+    fixed = np.zeros((1, 2))
+    fixed.flags.writeable = False
+    with pytest.raises(ValueError, match="totals must be a writable"):
+        e.execute(0, totals=fixed)
+
+
+def test_more_threads_and_fewer_do_not_need_more_and_more_memory():
+    plan = sound()
+    e = make_executor(plan, np.zeros(plan.n_parameters, np.float32),
+                      np.zeros((2, plan.n_parameters), np.float32), batch_size=4)  # fmt: skip
+    sizes = set()
+    for n in (8, 1, 8, 3, 8, 1):
+        e.n_threads = n
+        assert e.n_threads == n
+        sizes.add(e.scratch_size)
+    assert len(sizes) == 1
+
+
+def test_a_long_batch_in_parts_gives_the_same_bits():
+    """run() does the matmuls of a heavy batch in parts; execute() does not."""
+    model = models.Sequential(
+        [layers.Input((420,)), layers.Dense(410, "gelu"), layers.Dense(430, "relu"),
+         layers.Dense(1)]
+    )  # fmt: skip
+    plan = compile_plan(model.layers, "train", loss=losses.MeanSquaredError(),
+                        optimizer=optimizers.Adam(), fused=False)  # fmt: skip
+    rng = np.random.default_rng(0)
+    rows = 5000
+    x = rng.normal(size=(rows, 420)).astype(np.float32)
+    t = rng.normal(size=(rows, 1)).astype(np.float32)
+    start = rng.normal(size=plan.n_parameters).astype(np.float32) / 20
+    found = []
+    for whole in (True, False):
+        parameters = start.copy()
+        e = make_executor(plan, parameters, np.zeros((2, plan.n_parameters), np.float32),
+                          batch_size=rows, n_threads=2)  # fmt: skip
+        if whole:
+            e.run(x, t, learning_rates=np.array([1e-3]))
+        else:
+            e.load(x, t)
+            for k in range(len(plan.steps)):
+                e.execute(k, 0, 1e-3)
+        found.append(parameters)
+    assert not np.array_equal(found[0], start)
+    np.testing.assert_array_equal(found[0], found[1])
 
 
 def test_the_executor_checks_its_arguments():

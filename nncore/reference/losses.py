@@ -67,9 +67,14 @@ def huber_derivative(y: Array, t: Array, delta: float) -> Array:
 
 
 def log_cosh(y: Array, t: Array) -> Array:
-    """Return the mean of log(cosh e) = |e| + log(1 + e^(-2 |e|)) - log 2."""
+    """Return the mean of log(cosh e) = |e| + log(1 + e^(-2 |e|)) - log 2.
+
+    Near 0, where that cancels: log(1 + 2 sinh^2(e / 2)).
+    """
     e = np.abs(y - t)
-    return _mean(e + np.log1p(np.exp(-2 * e)) - math.log(2))
+    near = np.log1p(2 * np.sinh(np.minimum(e, 1) / 2) ** 2)
+    far = e + np.log1p(np.exp(-2 * e)) - math.log(2)
+    return _mean(np.where(e < 1, near, far))
 
 
 def log_cosh_derivative(y: Array, t: Array) -> Array:
