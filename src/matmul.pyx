@@ -211,15 +211,12 @@ cdef void multiply_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_ssiz
                          Py_ssize_t j1, real* scratch) noexcept nogil:
     # Rows i0..i1 and columns j0..j1 of c, by one thread. i0 and j0 are multiples of the tile.
     cdef Py_ssize_t m = i1 - i0, n = j1 - j0, k = mm.k
-    cdef Py_ssize_t p_block = block_p(k), col_block = block_cols(p_block)
-    cdef bint split = k > p_block
-    # Packing b pays when several tiles of rows read it; a transposed b must be packed.
-    cdef bint pack_b = mm.b_transposed or (m > 4 * TILE_ROWS and n > 4 * TILE_COLS)
-    cdef bint pack_a = packs_a(mm.a_transposed, mm.a_step, n, k)
-    cdef Py_ssize_t a_size = round_up(TILE_ROWS * p_block, 64)
+    cdef Py_ssize_t p_block = k, col_block = n, b_numbers = k * round_up(mm.n, TILE_COLS)
+    cdef bint split, pack_a, pack_b
+    cdef Py_ssize_t a_size
     cdef real* a_panels = scratch
-    cdef real* b_panels = a_panels + (A_TILES * a_size if pack_a else 0)
-    cdef real* c_panels = b_panels + b_size(mm.n, k)
+    cdef real* b_panels
+    cdef real* c_panels
     cdef real* c
     cdef const real* a
     cdef const real* b
@@ -230,6 +227,18 @@ cdef void multiply_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_ssiz
     if mm.m == 1 and not mm.b_transposed:
         multiply_one_row(mm, j0, j1, scratch)
         return
+    if k > MAX_BLOCK_P or n > TILE_COLS:
+        # (A small matmul takes less time than these divisions.)
+        p_block = block_p(k)
+        col_block = block_cols(p_block)
+        b_numbers = b_size(mm.n, k)
+    split = k > p_block
+    # Packing b pays when several tiles of rows read it; a transposed b must be packed.
+    pack_b = mm.b_transposed or (m > 4 * TILE_ROWS and n > 4 * TILE_COLS)
+    pack_a = packs_a(mm.a_transposed, mm.a_step, n, k)
+    a_size = round_up(TILE_ROWS * p_block, 64)
+    b_panels = a_panels + (A_TILES * a_size if pack_a else 0)
+    c_panels = b_panels + round_up(b_numbers, 64)
     if split and m > UNFINISHED_TILES * TILE_ROWS:
         i = i0
         while i < i1:

@@ -1,6 +1,10 @@
 # The flat plan's executor. nncore/plan.py says what a plan is; once it has passed verify(),
 # running it cannot fail: no allocation, no check, no GIL.
 
+# Multiplications (rows times parameters) between two looks at the clock: some microseconds.
+cdef enum:
+    CLOCK_WORK = 20000
+
 # Multiplications that take 5 to 50 ms on one thread: a heavy batch's longest part.
 cdef double PART_WORK = 5e8
 
@@ -610,6 +614,7 @@ cdef class Executor:
         cdef double* out = NULL
         cdef double* sums = NULL
         cdef double rate = 0, deadline
+        cdef Py_ssize_t work = 0
         cdef long long count = iteration
         cdef Py_ssize_t bad = -1
         self.enter()
@@ -658,8 +663,12 @@ cdef class Executor:
                             out[done] = self.last_loss
                         done += 1
                         at += rows
-                        if clock() >= deadline:
-                            break
+                        # A look at the clock takes as long as a step of a tiny net.
+                        work += rows * self.n_parameters
+                        if work >= CLOCK_WORK:
+                            work = 0
+                            if clock() >= deadline:
+                                break
             finally:
                 self.x_now = self.x_buffer
             if bad >= 0:

@@ -38,8 +38,21 @@ cdef void drop(const_restricted x, restricted y, Py_ssize_t n, double rate, uint
 
 
 cdef inline uint64_t below(uint64_t n, uint64_t* state) noexcept nogil:
-    # A number in 0..n-1 without bias: draws under 2^64 mod n are thrown away.
-    cdef uint64_t v, least = (0 - n) % n
+    # A number in 0..n-1 without bias. Up to 2^32: the upper half of 32 random bits times n, where
+    # the lower half is not among the 2^32 mod n smallest (Lemire 2019): seldom a division.
+    cdef uint64_t v, least
+    cdef uint32_t few
+    if n <= <uint64_t>0xFFFFFFFF:
+        few = <uint32_t>n
+        state[0] += <uint64_t>0x9E3779B97F4A7C15
+        v = (mix64(state[0]) >> 32) * n
+        if <uint32_t>v < few:
+            least = (0 - few) % few
+            while <uint32_t>v < least:
+                state[0] += <uint64_t>0x9E3779B97F4A7C15
+                v = (mix64(state[0]) >> 32) * n
+        return v >> 32
+    least = (0 - n) % n
     while True:
         state[0] += <uint64_t>0x9E3779B97F4A7C15
         v = mix64(state[0])
