@@ -31,6 +31,7 @@ GCC_FLAGS = [
     "-ffp-contract=fast",
     "-Wno-unused-function",
     "-Wno-unknown-pragmas",
+    "-fno-asynchronous-unwind-tables",  # C alone: nothing unwinds through it
 ]
 ISA_FLAGS = {
     "x86_64_v2": ["-march=x86-64-v2"],
@@ -73,7 +74,7 @@ class BuildExt(build_ext):
         """Run Cython on what has changed: any .pyx or .pxd, or this file."""
         from Cython.Compiler.Main import main as cython
 
-        inputs = [*SOURCE.glob("*.pyx"), *Path("nncore").glob("*.pxd"), Path("setup.py")]
+        inputs = [*SOURCE.glob("*.p[yx][xd]"), *Path("nncore").glob("*.pxd"), Path("setup.py")]
         common = ["-3", "--shared", UTILITY, "-I", ".", "-I", "src"]
         jobs = {
             SOURCE / "core.c": [*common, "--module-name", "nncore._core", "src/core.pyx"],

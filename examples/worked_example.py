@@ -34,8 +34,7 @@ def main() -> None:
     # The mean over two outputs is the example's sum of halves: (a + b) / 2 = a / 2 + b / 2.
     model.compile(optimizer=nncore.optimizers.SGD(learning_rate=0.5), loss="mse")
 
-    z = x @ w_hidden
-    hidden = nncore.kernels.activate("sigmoid", z)
+    hidden = nncore.kernels.dense(x, w_hidden, activation="sigmoid")
     print_row("hidden units", hidden)
     print_row("outputs", model(x))
     print_row("error", model.evaluate(x, t, verbose=0))

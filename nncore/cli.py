@@ -45,7 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         options.run(options)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # `nncore demo >&-`
+            sys.stdout.flush()
     except BrokenPipeError:  # `nncore demo | head`
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -195,6 +196,10 @@ def _demo(options: argparse.Namespace) -> None:
             raise FileNotFoundError(
                 f"--output {options.output}: the folder {folder} does not exist"
             )
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(
+                f"--output {options.output}: the folder {folder} is not writable; name another one"
+            )
     (x, y), (x_test, y_test) = nncore.datasets.digits()
     steps = options.epochs * -(-len(x) // options.batch_size)
     print(
@@ -232,7 +237,7 @@ def _demo(options: argparse.Namespace) -> None:
     shown = x_test[:: len(x_test) // _SHOWN][:_SHOWN]
     predicted = loaded.predict(shown, verbose=0)
     for row in range(8):
-        print("  ".join("".join(_INK[ink // 2] for ink in image[row]) for image in shown))
-    print("  ".join(f"{p.argmax()} ({100 * p.max():.0f} %)".center(8) for p in predicted))
+        print(" ".join("".join(_INK[ink // 2] for ink in image[row]).center(9) for image in shown))
+    print(" ".join(f"{p.argmax()} ({100 * p.max():.0f} %)".center(9) for p in predicted))
     if not np.array_equal(predicted, model.predict(shown, verbose=0)):
         raise ValueError("the loaded model predicts something else than the saved one")

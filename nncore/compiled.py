@@ -35,10 +35,6 @@ __all__ = ["Compiled", "aligned"]
 _users: weakref.WeakKeyDictionary[Optimizer, weakref.ref[Compiled]] = weakref.WeakKeyDictionary()
 
 
-#: Multiplications of a batch (rows times parameters) that take about a tenth of a second.
-LONG_BATCH = 6_000_000_000
-
-
 def aligned(shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
     """Return zeros that start at a multiple of 64 bytes.
 
@@ -532,7 +528,7 @@ class Compiled:
             optimizer=self._optimizer if train else None,
             weights=weights,
             # Gradients first, where a batch takes long: until the update Ctrl-C can stop it.
-            fused=rows * self.parameters.size < LONG_BATCH,
+            fused=compiler.is_short(rows * self.parameters.size, self.dtype),
         )
         executor = compiler.make_executor(
             plan,

@@ -200,5 +200,8 @@ def _read_idx(
         data += block
     if file.read(1):
         raise ValueError(f"{path}: not an IDX file: {claim}, but more follow")
-    array = np.frombuffer(data, dtype).reshape(shape)
+    try:
+        array = np.frombuffer(data, dtype).reshape(shape)
+    except ValueError as error:  # an axis of 0 beside ones beyond any array
+        raise ValueError(f"{path}: not an IDX file that can be read: {claim}") from error
     return array if array.dtype.isnative else array.byteswap().view(dtype.newbyteorder("="))

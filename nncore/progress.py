@@ -294,12 +294,14 @@ def _columns(stream: TextIO) -> int:
     """Return how wide a line may be."""
     if type(stream).__module__.startswith("ipykernel"):
         return 160
-    try:
-        return max(os.get_terminal_size(stream.fileno()).columns, 2)
-    except (AttributeError, ValueError, OSError):
-        import shutil
+    import shutil
 
-        return max(shutil.get_terminal_size().columns, 2)
+    try:
+        columns = os.get_terminal_size(stream.fileno()).columns
+    except (AttributeError, ValueError, OSError):
+        columns = 0
+    # Some terminals do not know their width and say 0.
+    return max(columns or shutil.get_terminal_size().columns, 2)
 
 
 def _marks(stream: TextIO | None) -> tuple[str, str]:

@@ -26,7 +26,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nncore import _runtime
+try:
+    from nncore import _runtime
+except ImportError as error:
+    raise ImportError(
+        f"nncore's compiled modules are not in {os.path.dirname(__file__)} ({error}). If that is "
+        f"the source folder: run from another folder or with python -P, or build them in place with "
+        f"python setup.py build_ext --inplace. If it is an installation: it is incomplete; "
+        f"pip install --force-reinstall nncore"
+    ) from error
 
 if TYPE_CHECKING:
     from nncore._core import Core

@@ -316,7 +316,7 @@ class Trainer(Compiled):
         ValueError
             For data and arguments that do not fit, before anything is changed.
         KeyboardInterrupt
-            Ctrl-C ends the training within about 50 ms.  The callbacks' ``on_train_end``
+            Ctrl-C ends the training within a tenth of a second.  The callbacks' ``on_train_end``
             is called first, and the model is as the last whole step left it.
 
         Notes
@@ -893,7 +893,7 @@ class Trainer(Compiled):
         executor = self._executor(mode, rows.r is not None, rows.n)
         if meter.python:
             self._update_python_metrics(meter, rows, None, 0, rows.n)
-        loss = np.empty(1)
+        loss = np.full(1, _NOT_DONE).view(np.float64)
         iteration, rates = 0, _NO_RATE
         if mode == "train":
             iteration = optimizer.iterations
@@ -904,8 +904,8 @@ class Trainer(Compiled):
                 executor, rows, None, 0, rows.n, rows.n, iteration=iteration,
                 learning_rates=rates, losses=loss, totals=meter.totals,
             )  # fmt: skip
-        except Exception:
-            if mode == "train":
+        except BaseException:
+            if mode == "train" and loss.view(np.uint64)[0] == _NOT_DONE:
                 optimizer.iterations = iteration
             raise
         meter.add(loss, rows.n, rows.n)

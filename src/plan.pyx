@@ -614,7 +614,7 @@ cdef class Executor:
         cdef double* out = NULL
         cdef double* sums = NULL
         cdef double rate = 0, deadline
-        cdef Py_ssize_t work = 0
+        cdef Py_ssize_t work = CLOCK_WORK   # the first batch is followed by a look
         cdef long long count = iteration
         cdef Py_ssize_t bad = -1
         self.enter()
