@@ -68,6 +68,11 @@ class Activation:
     name: str
     alpha: float = 0.0
 
+    @property
+    def __name__(self) -> str:
+        """The name, where Keras has a function."""
+        return self.name
+
     def __call__(self, x: npt.ArrayLike) -> Array:
         """Return the activation of an array: elementwise; softmax over the last axis."""
         from nncore import kernels

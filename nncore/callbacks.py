@@ -497,8 +497,7 @@ class EarlyStopping(_Monitor):
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Look at the monitored value; stop training if it is time."""
-        if self.best is None:
-            self.best = self.worst
+        assert self.rising in (True, False)  # an unknown direction is an error from the start
         current = self._value(logs or {}, "early stopping")
         if current is None or epoch < self.start_from_epoch:
             return
@@ -878,9 +877,10 @@ class CSVLogger(Callback):
         if self.csv_file is None:
             return
         if self.keys is None:
-            expected = getattr(self.model, "metrics_names", None) or []
-            late = [n for n in expected if n.startswith("val_") and n not in logs]
-            self.keys = [*sorted(logs), *late]
+            self.keys = sorted(logs)
+            if not any(k.startswith("val_") for k in self.keys):
+                # Keras's rule: columns for a validation that may come in a later epoch.
+                self.keys += [f"val_{k}" for k in self.keys]
         if self._writer is None:
             import csv
 

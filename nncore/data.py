@@ -478,8 +478,10 @@ def _class_weights(
     n_classes = max(2, n_out)
     by_class = np.ones(n_classes, dtype=np.float64)
     for key, value in class_weight.items():
+        # A float such as 1.0 is what numpy.unique gives for labels that are floats.
+        whole = isinstance(key, (float, np.floating)) and float(key).is_integer()
         try:
-            label = operator.index(key)
+            label = int(key) if whole else operator.index(key)
         except TypeError:
             label = -1
         if not 0 <= label < n_classes:

@@ -334,6 +334,21 @@ class Layer:
         """Return the parameters that training leaves alone."""
         return [] if self.trainable else list(self.parameters)
 
+    @property
+    def variables(self) -> list[Parameter]:
+        """Return :attr:`weights`, under Keras's other name."""
+        return self.weights
+
+    @property
+    def trainable_variables(self) -> list[Parameter]:
+        """Return :attr:`trainable_weights`, under Keras's other name."""
+        return self.trainable_weights
+
+    @property
+    def non_trainable_variables(self) -> list[Parameter]:
+        """Return :attr:`non_trainable_weights`, under Keras's other name."""
+        return self.non_trainable_weights
+
     def count_params(self) -> int:
         """Return the number of parameters (elements)."""
         if not self.built:

@@ -179,7 +179,14 @@ class MeanMetricWrapper(Metric):
     def __init__(
         self, fn: Callable[..., Any], name: str | None = None, dtype: Any = None, **kwargs: Any
     ) -> None:
-        super().__init__(dtype, getattr(fn, "__name__", "metric") if name is None else name)
+        if name is None:  # a loss object has a name of its own
+            name = getattr(fn, "__name__", None) or getattr(fn, "name", None) or "metric"
+            name = name.strip("<>")  # Keras's name for a lambda
+        super().__init__(dtype, name)
+        from nncore.losses import Loss
+
+        if isinstance(fn, Loss):
+            self._direction = "down"
         self._fn = fn
         self._fn_kwargs = kwargs
 
@@ -193,11 +200,40 @@ class MeanMetricWrapper(Metric):
         self._add(self._fn(y_true, y_pred, **self._fn_kwargs), sample_weight)
 
     def get_config(self) -> dict[str, Any]:
-        """Refuse: a function cannot be written down."""
-        raise TypeError(
-            f'metric "{self.name}" is an own function and cannot be written down; subclass '
-            "nncore.metrics.Metric and pass the class as custom_objects when loading"
-        )
+        """Return the constructor's arguments, the function by its name.
+
+        ``custom_objects`` has to give the function of that name when this is read again.
+        """
+        from nncore import losses
+
+        fn: Any = getattr(self._fn, "__name__", None)
+        if isinstance(self._fn, losses.Loss):
+            fn = losses.serialize(self._fn)
+        elif not isinstance(fn, str):
+            raise TypeError(
+                f'metric "{self.name}": {self._fn!r} has no name and cannot be written down; use a '
+                f"function made with def, or subclass nncore.metrics.Metric"
+            )
+        return {**super().get_config(), "fn": fn, **self._fn_kwargs}
+
+    @classmethod
+    def _made(
+        cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None
+    ) -> MeanMetricWrapper:
+        """Return the metric that :meth:`get_config` described."""
+        from nncore import losses
+
+        settings = dict(config)
+        fn = settings.pop("fn", None)
+        if isinstance(fn, Mapping):
+            return cls(losses.deserialize(fn, custom_objects), **settings)
+        found = (custom_objects or {}).get(fn)
+        if not callable(found):
+            raise ValueError(
+                f'metric "{settings.get("name")}" is the function "{fn}": give it as '
+                f'custom_objects={{"{fn}": the function}}'
+            )
+        return cls(found, **settings)
 
 
 class Accuracy(Metric):
@@ -531,6 +567,8 @@ def deserialize(
     config: Mapping[str, Any] | str, custom_objects: Mapping[str, Any] | None = None
 ) -> Metric:
     """Make a metric from what :func:`serialize` returned, or from a name."""
+    if isinstance(config, Mapping) and config.get("class_name") == MeanMetricWrapper.__name__:
+        return MeanMetricWrapper._made(config["config"], custom_objects)
     return _check(_names.build("metric", config, _KNOWN, custom_objects))
 
 

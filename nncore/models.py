@@ -344,6 +344,21 @@ class Sequential(Trainer):
         """Return the parameters that training leaves alone."""
         return [p for layer in self._layers for p in layer.non_trainable_weights]
 
+    @property
+    def variables(self) -> list[Parameter]:
+        """Return :attr:`weights`, under Keras's other name."""
+        return self.weights
+
+    @property
+    def trainable_variables(self) -> list[Parameter]:
+        """Return :attr:`trainable_weights`, under Keras's other name."""
+        return self.trainable_weights
+
+    @property
+    def non_trainable_variables(self) -> list[Parameter]:
+        """Return :attr:`non_trainable_weights`, under Keras's other name."""
+        return self.non_trainable_weights
+
     def get_weights(self) -> list[NDArray[Any]]:
         """Return copies of all parameters: kernel, bias, kernel, bias, ... as in Keras."""
         return [p.numpy() for p in self.weights]

@@ -31,8 +31,8 @@ try:
 except ImportError as error:
     raise ImportError(
         f"nncore's compiled modules are not in {os.path.dirname(__file__)} ({error}). If that is "
-        f"the source folder: run from another folder or with python -P, or build them in place with "
-        f"python setup.py build_ext --inplace. If it is an installation: it is incomplete; "
+        f"the source folder: run from another folder or with python -P, or build them in place: "
+        f"python setup.py build_ext --inplace. If this is an installation: it is incomplete; "
         f"pip install --force-reinstall nncore"
     ) from error
 

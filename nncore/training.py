@@ -77,6 +77,10 @@ class _Meter:
             result[name] = float(m.result())
         return result
 
+    def sorted_logs(self) -> dict[str, float]:
+        """Return :meth:`logs` in the order of their names, as Keras's callbacks get them."""
+        return dict(sorted(self.logs().items()))
+
 
 class _Source:
     """Training or validation data, and how far it has been read.
@@ -407,13 +411,16 @@ class Trainer(Compiled):
                     bar = ProgressBar(train.length, shown, epoch=epoch, epochs=epochs)
                 meter = _Meter(*self._resolve())
                 enough = self._epoch(train, meter, shuffle, seed, epoch, class_weight, chain, bar)
-                logs = meter.logs()
+                if not meter.rows:  # the batches have run out: this was no epoch
+                    break
+                logs = meter.sorted_logs()
                 if validation is not None and _is_due(validation_freq, epoch):
-                    values = self._validate(validation, chain)
+                    values = self._validate(validation, chain, epoch)
                     logs.update((f"val_{name}", value) for name, value in values.items())
+                # Callbacks first: what they add to the logs is shown.
+                chain.on_epoch_end(epoch, logs)
                 if bar is not None:
                     bar.finish(logs)
-                chain.on_epoch_end(epoch, logs)
                 if self.stop_training or not enough:
                     break
         except KeyboardInterrupt:
@@ -520,10 +527,11 @@ class Trainer(Compiled):
         epoch: int = 0,
         shuffle: Any = False,
         seed: int = 0,
+        where: str = "",
     ) -> bool:
         batches = source.batches
         assert batches is not None
-        where = "fit" if mode == "train" else "evaluate"
+        where = where or ("fit" if mode == "train" else "evaluate")
         if shuffle and batches.indexed:
             batches.order = lambda n, k: _order(n, seed, k, n, True)
         if source.iterator is None:
@@ -565,16 +573,18 @@ class Trainer(Compiled):
                 batches.end_of_epoch()
         return True
 
-    def _validate(self, source: _Source, callbacks: CallbackList | None) -> dict[str, float]:
-        """Return loss and metrics of validation data."""
+    def _validate(
+        self, source: _Source, callbacks: CallbackList | None, epoch: int
+    ) -> dict[str, float]:
+        """Return loss and metrics of validation data; nothing where there was none."""
         hooks = None
         if callbacks is not None:
             callbacks.on_test_begin(None)
             if callbacks.needs_test_batches:
                 hooks = callbacks
         meter = _Meter(*self._resolve())
-        self._test(source, meter, hooks, None)
-        logs = meter.logs()
+        self._test(source, meter, hooks, None, "fit: validation_data", epoch)
+        logs = meter.sorted_logs() if meter.rows else {}
         if callbacks is not None:
             callbacks.on_test_end(logs)
         return logs
@@ -585,13 +595,15 @@ class Trainer(Compiled):
         meter: _Meter,
         hooks: CallbackList | None,
         progress: ProgressBar | None,
+        where: str = "evaluate",
+        epoch: int = 0,
     ) -> None:
         if source.rows is None:
             assert source.batches is not None
             if not source.batches.once:
                 source.iterator = None
             source.seen = 0
-            self._epoch_of_batches("test", source, meter, None, hooks, progress)
+            self._epoch_of_batches("test", source, meter, None, hooks, progress, epoch, where=where)
             if source.iterator is not None and not source.batches.once:
                 source.iterator = None
             return
@@ -600,7 +612,7 @@ class Trainer(Compiled):
         if source.steps is not None:
             end = min(end, source.steps * size)
             if source.steps > -(-rows.n // size):
-                source.ran_out("evaluate", source.steps)
+                source.ran_out(where, source.steps)
         self._pass("test", rows, size, meter, end=end, callbacks=hooks, progress=progress)
 
     # --- evaluate ---
@@ -919,7 +931,7 @@ def _hook(callbacks: CallbackList, mode: str, end: str) -> Callable[[int, Any], 
 
 def _returned(logs: dict[str, float], return_dict: bool) -> Any:
     if return_dict:
-        return logs
+        return dict(sorted(logs.items()))
     return list(logs.values()) if len(logs) > 1 else logs["loss"]
 
 

@@ -11,7 +11,42 @@ from nncore import _names, config
 from nncore._arrays import real_array
 from nncore.random import set_random_seed
 
-__all__ = ["normalize", "set_random_seed", "to_categorical"]
+__all__ = ["PyDataset", "Sequence", "normalize", "set_random_seed", "to_categorical"]
+
+
+class PyDataset:
+    """Batches by number: subclass it with ``__len__`` and ``__getitem__``.
+
+    ``fit`` takes any object with these two methods; the base class is there for programs written
+    for Keras.  ``dataset[k]`` returns batch k as ``(x, y)`` or ``(x, y, sample_weight)``.
+
+    Parameters
+    ----------
+    workers, use_multiprocessing, max_queue_size
+        Kept for Keras: batches are made one after the other, in the caller's thread.
+    """
+
+    def __init__(
+        self, workers: int = 1, use_multiprocessing: bool = False, max_queue_size: int = 10
+    ) -> None:
+        self.workers = workers
+        self.use_multiprocessing = use_multiprocessing
+        self.max_queue_size = max_queue_size
+
+    def __len__(self) -> int:
+        """Return the number of batches."""
+        raise TypeError(f"{type(self).__name__} must define __len__: the number of batches")
+
+    def __getitem__(self, index: int) -> Any:
+        """Return a batch."""
+        raise TypeError(f"{type(self).__name__} must define __getitem__: batch number {index}")
+
+    def on_epoch_end(self) -> None:
+        """Do nothing; called after each epoch."""
+
+
+#: Keras's older name.
+Sequence = PyDataset
 
 
 def to_categorical(x: npt.ArrayLike, num_classes: int | None = None) -> npt.NDArray[Any]:

@@ -190,7 +190,7 @@ def test_history():
         ({"patience": 2, "baseline": 0.5}, [0.9, 0.8, 0.85, 0.1], 3),
         ({"patience": 3, "baseline": 0.5}, [0.9, 0.8, 0.4, 0.45, 0.45, 0.45, 0.1], 6),
         ({"start_from_epoch": 2}, [1, 2, 3, 4, 5], 4),
-        ({"patience": 2}, [math.nan] * 5, 2),
+        ({"patience": 2}, [math.nan] * 5, 3),
     ],
 )
 def test_early_stopping(arguments, values, epochs):
@@ -442,7 +442,7 @@ def test_csv_logger_lines_are_there_at_once(tmp_path):
     log.on_train_begin()
     log.on_epoch_end(0, {"loss": 1.0})
     log.on_epoch_end(1, {"other": 1.0})
-    assert path.read_text().splitlines() == ["epoch,loss", "0,1.0", "1,NA"]
+    assert path.read_text().splitlines() == ["epoch,loss,val_loss", "0,1.0,NA", "1,NA,NA"]
     assert pickle.loads(pickle.dumps(log)).filename == str(path)
     log.on_train_begin()
     log.on_train_end()

@@ -54,6 +54,64 @@ def crossentropy(model, x, y, r=None):
     return float(np.mean(-np.log(p) * (1 if r is None else r)))
 
 
+def batches_once(x, y, size=10):
+    return ((x[i : i + size], y[i : i + size]) for i in range(0, len(x), size))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_no_batches_are_no_epoch(engine):
+    """Neither a loss of 0 in the history nor a best epoch that never was."""
+    x, y = blobs(40)
+    model = network(engine=engine)
+    with pytest.warns(UserWarning, match="fit: no batches are left for epoch 2"):
+        history = model.fit(batches_once(x, y), epochs=4, verbose=0)
+    assert len(history.history["loss"]) == 1
+    stop = callbacks.EarlyStopping(patience=9, restore_best_weights=True)
+    with pytest.warns(UserWarning, match="fit: validation_data: no batches are left"):
+        history = model.fit(
+            x, y, epochs=3, verbose=0, validation_data=batches_once(x, y), callbacks=[stop]
+        )
+    assert len(history.history["val_loss"]) == 1
+    assert stop.best == history.history["val_loss"][0]
+
+
+def test_callbacks_come_before_the_line_of_the_epoch(capsys):
+    x, y = blobs(20)
+    network().fit(x, y, epochs=1, verbose=2, callbacks=[
+        callbacks.LearningRateScheduler(lambda epoch: 0.125),
+        LambdaCallback(on_epoch_end=lambda epoch, logs: logs.update(extra=1.5)),
+    ])  # fmt: skip
+    out = capsys.readouterr().out
+    assert "learning_rate: 0.125" in out
+    assert "extra: 1.5" in out
+
+
+def test_class_weight_takes_the_floats_of_numpy_unique():
+    x, y = blobs(20)
+    one, two = network(), network()
+    one.fit(x, y, class_weight={0: 1.0, 1: 2.0, 2: 3.0}, verbose=0, shuffle=False)
+    two.fit(x, y, class_weight={0.0: 1.0, 1.0: 2.0, 2.0: 3.0}, verbose=0, shuffle=False)
+    np.testing.assert_array_equal(one.parameters, two.parameters)
+
+
+def test_a_keras_dataset():
+    x, y = blobs(40)
+
+    class Data(nncore.utils.PyDataset):
+        def __len__(self):
+            return 4
+
+        def __getitem__(self, index):
+            return x[10 * index : 10 * index + 10], y[10 * index : 10 * index + 10]
+
+    one, two = network(), network()
+    one.fit(Data(workers=2), epochs=2, verbose=0, shuffle=False)
+    two.fit(x, y, batch_size=10, epochs=2, verbose=0, shuffle=False)
+    np.testing.assert_array_equal(one.parameters, two.parameters)
+    with pytest.raises(TypeError, match="must define __len__"):
+        len(nncore.utils.PyDataset())
+
+
 # --- the basic promises ---
 
 
@@ -180,7 +238,7 @@ def test_callbacks_order():
         "test batch 0",
         "test batch 1",
         "test end",
-        "epoch 0 end loss,accuracy,val_loss,val_accuracy",
+        "epoch 0 end accuracy,loss,val_accuracy,val_loss",
         "train end",
     ]
     assert set(seen.logs) == {"loss", "accuracy", "val_loss", "val_accuracy"}
@@ -417,7 +475,7 @@ def test_metrics_in_python(engine):
     )
     r = np.linspace(0, 1, 50)
     logs = model.evaluate(x, y, sample_weight=r, verbose=0, return_dict=True)
-    assert list(logs) == ["loss", "accuracy", "agreement", "top", "weighted_agreement"]
+    assert list(logs) == ["accuracy", "agreement", "loss", "top", "weighted_agreement"]
     assert logs["agreement"] == pytest.approx(logs["accuracy"])
     right = model.predict(x).argmax(1) == y
     assert logs["weighted_agreement"] == pytest.approx((r * right).sum() / r.sum())

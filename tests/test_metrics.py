@@ -142,8 +142,19 @@ def test_functions():
     assert m.name == "bias"
     m.update_state(np.zeros((2, 2)), np.array([[1, 1], [3, 3]]), [1, 0])
     assert m.result() == 1.0
-    with pytest.raises(TypeError, match='metric "bias" is an own function and cannot be written'):
-        metrics.serialize(m)
+    written = metrics.serialize(m)
+    again = metrics.deserialize(written, {"bias": bias})
+    again.update_state(np.zeros((2, 2)), np.array([[1, 1], [3, 3]]), [1, 0])
+    assert (again.name, again.result()) == ("bias", 1.0)
+    with pytest.raises(ValueError, match='metric "bias" is the function "bias": give it as custom'):
+        metrics.deserialize(written)
+    loss = metrics.get(losses.BinaryCrossentropy(from_logits=True, name="cross"))
+    assert loss.name == "cross"
+    again = metrics.deserialize(metrics.serialize(loss))
+    for each in (loss, again):
+        each.update_state([[0.0], [1.0]], [[0.0], [0.0]])
+        assert each.result() == pytest.approx(np.log(2))
+    assert metrics.get(lambda y_true, y_pred: 0.0).name == "lambda"
     assert MeanMetricWrapper(losses.huber, delta=2.0)([[0.0]], [[1.0]]) == 0.5
 
 
