@@ -9,6 +9,7 @@ nncore._cyutility instead of in every module.
 from __future__ import annotations
 
 import os
+import platform as host
 import sys
 import sysconfig
 from pathlib import Path
@@ -46,6 +47,16 @@ MSVC_ISA_FLAGS = {"x86_64_v3": ["/arch:AVX2"], "x86_64_v4": ["/arch:AVX512"]}
 def instruction_sets() -> list[str]:
     """Return the instruction sets to build for the target processor, weakest first."""
     platform = os.environ.get("ARCHFLAGS", "") or sysconfig.get_platform()
+    arm, intel = "arm64" in platform, "x86_64" in platform
+    if "universal2" in platform or (arm and intel):
+        # Each processor has modules of its own: a build is for one of them.
+        if arm and intel:
+            sys.exit(
+                f"ARCHFLAGS={platform}: build for one processor at a time, such as "
+                f'ARCHFLAGS="-arch {host.machine()}"'
+            )
+        platform = host.machine()
+        os.environ["ARCHFLAGS"] = f"-arch {platform}"
     if "arm64" in platform or "aarch64" in platform:
         return ["neon"]
     if "x86_64" in platform or "amd64" in platform:

@@ -35,6 +35,10 @@ __all__ = ["Compiled", "aligned"]
 _users: weakref.WeakKeyDictionary[Optimizer, weakref.ref[Compiled]] = weakref.WeakKeyDictionary()
 
 
+#: The largest pool of threads.
+MOST_THREADS = 256
+
+
 def aligned(shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
     """Return zeros that start at a multiple of 64 bytes.
 
@@ -96,6 +100,8 @@ class Compiled:
         self._forget_executors()
         self._metrics = None
         self._slots = None
+        if self._optimizer is not None:
+            self._optimizer.iterations = 0  # what it counts are the updates of its slots
 
     # --- compile ---
 
@@ -166,7 +172,7 @@ class Compiled:
                 f"received engine={engine!r}"
             )
         if n_threads is not None:
-            n_threads = data.check_count("n_threads", n_threads, where="compile")
+            n_threads = _check_threads(n_threads, "compile")
         specs: list[tuple[Any, bool]] = []
         for argument, given, weighted in (
             ("metrics", metrics, False),
@@ -190,6 +196,7 @@ class Compiled:
             )
         if found is not self._optimizer:
             self._slots = None
+            found.iterations = 0  # what it counts are the updates of its slots
         self._optimizer = found
         self._claim_optimizer()
         self._loss = loss_object
@@ -266,7 +273,7 @@ class Compiled:
     @n_threads.setter
     def n_threads(self, value: int | None) -> None:
         if value is not None:
-            value = data.check_count("n_threads", value, where=self.label)
+            value = _check_threads(value, self.label)
         self._n_threads = value
         self._forget_executors()
 
@@ -539,6 +546,15 @@ class Compiled:
             engine=self._engine,  # type: ignore[arg-type]
         )
         return executor, hyper
+
+
+def _check_threads(value: Any, where: str) -> int:
+    n = data.check_count("n_threads", value, where=where)
+    if n > MOST_THREADS:
+        raise ValueError(
+            f"{where}: n_threads must be at most {MOST_THREADS}; received n_threads={n}"
+        )
+    return n
 
 
 def _other_metric(kernel: str) -> str:

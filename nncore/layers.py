@@ -10,6 +10,7 @@ outputs has ``input_shape == (64,)`` and ``output_shape == (10,)``.
 
 from __future__ import annotations
 
+import copy
 import math
 import operator
 import threading
@@ -412,6 +413,10 @@ class Layer:
         self._owner = None
         for p in self.parameters:
             p.detach()
+
+    def __copy__(self) -> Layer:
+        """Return a whole copy: parameters lie in the vector of one model."""
+        return copy.deepcopy(self)
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
@@ -1008,9 +1013,13 @@ class Dropout(Layer):
             )
         if seed is None:
             seed = random.next_seed()
-        elif isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+        elif (
+            isinstance(seed, bool)
+            or not isinstance(seed, (int, np.integer))
+            or not 0 <= seed < 1 << 64
+        ):
             raise ValueError(
-                f"{self.label}: seed must be None or an integer of at least 0; "
+                f"{self.label}: seed must be None or an integer from 0 to 2**64 - 1; "
                 f"received seed={seed!r}"
             )
         self.seed = int(seed)

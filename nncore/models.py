@@ -6,6 +6,7 @@ come from :class:`nncore.training.Trainer`.
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -546,6 +547,10 @@ class Sequential(Trainer):
 
         saving.load_weights(self, filepath, skip_mismatch=skip_mismatch)
 
+    def __copy__(self) -> Sequential:
+        """Return a whole copy: layers lie in the vector of one model."""
+        return copy.deepcopy(self)
+
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
         state["_built"] = self.built
@@ -558,9 +563,12 @@ class Sequential(Trainer):
         self._start()
         self.__dict__.update(state)
         slots = self._slots
+        iterations = 0 if self._optimizer is None else self._optimizer.iterations
         self._parameters = None
         if built:
             self._layout()
+            if self._optimizer is not None:
+                self._optimizer.iterations = iterations
             if slots is not None:
                 self._slots = aligned(slots.shape, slots.dtype.name)
                 self._slots[...] = slots

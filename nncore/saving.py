@@ -443,8 +443,8 @@ def _load_model(file: _File, custom_objects: Mapping[str, Any] | None, compile: 
     if description.get("class_name") != "Sequential" or "config" not in description:
         raise file.error(f"the model's class is {description.get('class_name')!r}, not Sequential")
     try:
-        _check_sizes(file, description["config"])
-        model = Sequential.from_config(description["config"])
+        _check_sizes(file, description["config"], custom_objects)
+        model = Sequential.from_config(description["config"], custom_objects)
     except _CONFIG_ERRORS as error:
         raise ValueError(f"{file.path}: the model cannot be made again: {error}") from error
     compiled = file.json("compile") if "compile" in file.metadata else None
@@ -478,13 +478,15 @@ def _load_model(file: _File, custom_objects: Mapping[str, Any] | None, compile: 
     return model
 
 
-def _check_sizes(file: _File, config: Mapping[str, Any]) -> None:
+def _check_sizes(
+    file: _File, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None
+) -> None:
     """Check the sizes that a configuration asks for against the file, before memory is taken."""
     from nncore import layers
 
     shape: tuple[int, ...] = tuple(config.get("build_input_shape") or ())[1:]
     for description in config["layers"]:
-        layer = layers.deserialize(description)
+        layer = layers.deserialize(description, custom_objects)
         if isinstance(layer, layers.InputLayer):
             shape = layer.shape
             continue

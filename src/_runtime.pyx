@@ -1,3 +1,4 @@
+# cython: language_level=3, freethreading_compatible=True
 # The part that exists once in a process, whatever the instruction set: threads, CPU, clock.
 
 cdef extern from "threads.h" nogil:

@@ -278,7 +278,7 @@ def test_activation_layers():
         (lambda: Dropout(1.0), "rate must be at least 0 and less than 1"),
         (lambda: Dropout(-0.1), "rate must be at least 0 and less than 1"),
         (lambda: Dropout(0.5, noise_shape=(1,)), "noise_shape is not supported"),
-        (lambda: Dropout(0.5, seed=-1), "seed must be None or an integer of at least 0"),
+        (lambda: Dropout(0.5, seed=-1), "seed must be None or an integer from 0 to 2"),
     ],
 )
 def test_bad_arguments(make, text):

@@ -551,3 +551,25 @@ def test_accuracy_means_what_it_means_in_keras(units, loss, kind):
 def test_keras_name_for_a_repeated_weighted_metric():
     model = network(metrics=["acc"], weighted_metrics=["acc"])
     assert model.metrics_names == ["loss", "acc", "weighted_acc"]
+
+
+def test_a_shallow_copy_is_a_whole_one():
+    model = network()
+    x, y = blobs(20)
+    other = copy.copy(model)
+    before = model.get_weights()
+    model.fit(x, y, verbose=0)
+    assert any((a != b).any() for a, b in zip(before, model.get_weights(), strict=True))
+    for a, b in zip(before, other.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    layer = copy.copy(model.layers[0])
+    layer.set_weights([0 * w for w in layer.get_weights()])
+    assert (model.layers[0].kernel != 0).any()
+
+
+def test_too_many_threads_are_refused_before_fit():
+    model = network()
+    with pytest.raises(ValueError, match="compile: n_threads must be at most 256; received"):
+        model.compile("sgd", "mse", n_threads=1000)
+    with pytest.raises(ValueError, match="n_threads must be at most 256"):
+        model.n_threads = 257

@@ -5,6 +5,7 @@ Their updates are tested with the kernels.
 
 from __future__ import annotations
 
+import gc
 import inspect
 import math
 import pickle
@@ -12,6 +13,7 @@ import pickle
 import numpy as np
 import pytest
 
+import nncore
 from nncore import kernels, optimizers
 from nncore.optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop, schedules
 
@@ -264,3 +266,31 @@ def test_custom_objects():
 
     config = optimizers.serialize(Mine(0.25))
     assert type(optimizers.deserialize(config, {"Mine": Mine})) is Mine
+
+
+def test_the_count_of_updates_is_that_of_the_slots():
+    """Adam's first step is the learning rate: its bias correction is not ahead of its slots."""
+    x, y = np.ones((64, 2)), np.ones((64, 1))
+
+    def model():
+        return nncore.Sequential([nncore.Input((2,)), nncore.layers.Dense(1)])
+
+    def first_step(m):
+        before = m.get_weights()[0]
+        m.train_on_batch(x, 5 + y)
+        return np.abs(m.get_weights()[0] - before).max()
+
+    m, adam = model(), nncore.optimizers.Adam(0.001)
+    m.compile(adam, "mse")
+    m.fit(x, y, batch_size=1, epochs=3, verbose=0)
+    assert adam.iterations == 192
+    m.compile(adam, "mse")
+    assert adam.iterations == 192  # the same model goes on
+    m.pop()
+    m.add(nncore.layers.Dense(1))
+    assert first_step(m) == pytest.approx(0.001, rel=1e-3)
+    del m
+    gc.collect()
+    other = model()
+    other.compile(adam, "mse")
+    assert first_step(other) == pytest.approx(0.001, rel=1e-3)

@@ -600,3 +600,25 @@ class TestDamaged:
         for read in both(path):
             with pytest.raises(FileNotFoundError):
                 read()
+
+
+class Halves(nncore.initializers.Initializer):
+    """An initializer of the user's own."""
+
+    def __call__(self, shape, dtype=None):
+        return np.full(shape, 0.5, dtype)
+
+    def get_config(self):
+        return {}
+
+
+def test_own_initializer_comes_back(tmp_path):
+    model = nncore.Sequential(
+        [nncore.Input((2,)), nncore.layers.Dense(3, kernel_initializer=Halves())]
+    )
+    model.save(tmp_path / "m")
+    again = nncore.load_model(tmp_path / "m", custom_objects={"Halves": Halves})
+    assert isinstance(again.layers[0].kernel_initializer, Halves)
+    np.testing.assert_array_equal(again.get_weights()[0], 0.5)
+    with pytest.raises(ValueError, match='unknown initializer "Halves"'):
+        nncore.load_model(tmp_path / "m")
