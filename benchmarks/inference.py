@@ -1,0 +1,93 @@
+"""Time predictions beside other libraries, in turn, in one run: one row, and many.
+
+    python benchmarks/inference.py [--rows 1 10000] [--peers nncore numpy onnxruntime] [--json FILE]
+
+A call takes a NumPy array and returns one, as a service would make it. A peer whose outputs differ from
+nncore's is not timed.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import measure
+import numpy as np
+
+TOLERANCE = {"float32": 1e-4, "float64": 1e-9}
+
+
+def main() -> int:
+    """Run the table; 1 if a result was wrong."""
+    parser = measure.parser(__doc__.partition("\n")[0])
+    parser.add_argument("--rows", nargs="+", type=int, default=[1, 32, 256, 10_000])
+    options = parser.parse_args()
+    dropped = measure.begin(options.threads)
+    from nncore import bench, runtime
+
+    names = list(dict.fromkeys(["nncore", *options.peers]))
+    peers, missing = measure.start(names, options.threads, options.dtype)
+    titles = {name: peer.title for name, peer in peers.items()}
+    peak = runtime.core(options.dtype).peak_gflops(0.3)
+    print(f"\n{options.dtype}, {options.threads} thread(s); peak of one core {peak:.0f} GFLOP/s")
+    print("microseconds per call: median (fastest-slowest)\n")
+    results, wrong = [], 0
+    for work in bench.find(options.only):
+        weights = work.model("compiled", options.dtype).get_weights()
+        x = np.random.default_rng(0).standard_normal((max(options.rows), work.sizes[0]))
+        serving, notes = {}, {}
+        for name, peer in peers.items():
+            try:
+                peer.call("serve", work, weights)
+                serving[name] = peer
+            except measure.Missing as error:
+                notes[name] = str(error)
+        for rows in options.rows:
+            part = np.ascontiguousarray(x[:rows], options.dtype)
+            ready, wanted, said = {}, None, dict(notes)
+            for name, peer in serving.items():
+                try:
+                    found = np.asarray(peer.call("rows", part)).reshape(rows, -1)
+                except measure.Missing as error:
+                    said[name] = str(error)
+                    continue
+                if wanted is None:
+                    wanted = found
+                apart = float(np.abs(found - wanted).max() / np.abs(wanted).max())
+                if apart <= TOLERANCE[options.dtype]:
+                    ready[name] = peer
+                else:
+                    said[name] = f"not timed: its outputs are {apart:.0e} apart"
+                    wrong += 1
+            times = measure.in_turn(ready, "time_predict", options.repeats, options.seconds)
+            medians = measure.medians(times)
+            flops = work.forward_flops(rows)
+            print(f"{work.name}, {rows:,} rows: matmuls at the peak {flops / peak / 1e3:.2f}")
+            for name in names:
+                if name in times:
+                    ratio = medians[name] / medians["nncore"]
+                    print(f"  {titles[name]:<18} {bench.shown(times[name]):>28}  {ratio:8.2f} x")
+                elif name in said:
+                    print(f"  {titles[name]:<18} {said[name]}")
+            results.append(
+                {
+                    "network": work.name, "rows": rows, "flops": flops,
+                    "parameters": work.parameters, "microseconds": times, "notes": said,
+                }
+            )  # fmt: skip
+    if options.json:
+        bench.write_json(
+            options.json,
+            bench.circumstances(
+                kind="inference", dtype=options.dtype, threads=options.threads, peak_gflops=peak,
+                dropped_from_environment=dropped, titles=titles, missing=missing,
+                versions={k: v for peer in peers.values() for k, v in peer.versions.items()},
+                results=results,
+            ),
+        )  # fmt: skip
+    for peer in peers.values():
+        peer.close()
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

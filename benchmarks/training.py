@@ -1,0 +1,87 @@
+"""Time training steps beside other libraries, in turn, in one run.
+
+    python benchmarks/training.py [--peers nncore numpy torch] [--only 64-64-10] [--json FILE]
+
+A step is shuffle, gather, forward, loss, backward and update; whole epochs are timed, calls from
+Python included. Before that, each peer trains a few steps on the same rows from the same weights; one
+whose weights then differ from nncore's by more than the conventions explain is not timed.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import measure
+
+#: How far a peer's weights may be apart after the checked steps, relative to the way they have gone:
+#: its order of summation is another, and Adam's epsilon may be elsewhere.
+TOLERANCE = {"float32": 2e-2, "float64": 1e-3}
+
+
+def main() -> int:
+    """Run the table; 1 if a result was wrong."""
+    options = measure.parser(__doc__.partition("\n")[0]).parse_args()
+    dropped = measure.begin(options.threads)
+    from nncore import bench, runtime
+
+    names = list(dict.fromkeys(["nncore", *options.peers]))
+    peers, missing = measure.start(names, options.threads, options.dtype)
+    titles = {name: peer.title for name, peer in peers.items()}
+    peak = runtime.core(options.dtype).peak_gflops(0.3)
+    print(f"\n{options.dtype}, {options.threads} thread(s); peak of one core {peak:.0f} GFLOP/s")
+    print("microseconds per step: median (fastest-slowest)\n")
+    results, wrong = [], 0
+    for work in bench.find(options.only):
+        x, t = work.data(options.dtype)
+        weights = work.model("compiled", options.dtype).get_weights()
+        ready, notes = {}, {}
+        wanted = None
+        for name, peer in peers.items():
+            try:
+                peer.call("train", work, weights, x, t)
+                found = peer.call("check", work.checked_steps)
+            except measure.Missing as error:
+                notes[name] = str(error)
+                continue
+            if wanted is None:
+                wanted = found  # nncore's own, which comes first
+            apart = bench.apart(found, wanted, weights)
+            if apart <= TOLERANCE[options.dtype]:
+                ready[name] = peer
+            else:
+                notes[name] = f"not timed: its weights are {apart:.0e} apart"
+                wrong += 1
+        times = measure.in_turn(ready, "time_epochs", options.repeats, options.seconds)
+        medians = measure.medians(times)
+        ours = medians["nncore"]
+        limit = work.flops / peak / 1e3 / options.threads
+        print(f"{work.name}, batch {work.batch_size}: matmuls at the peak {limit:.2f}")
+        for name in names:
+            if name in times:
+                ratio = medians[name] / ours
+                print(f"  {titles[name]:<18} {bench.shown(times[name]):>28}  {ratio:8.2f} x")
+            elif name in notes:
+                print(f"  {titles[name]:<18} {notes[name]}")
+        results.append(
+            {
+                "network": work.name, "batch_size": work.batch_size, "flops": work.flops,
+                "parameters": work.parameters, "microseconds": times, "notes": notes,
+            }
+        )  # fmt: skip
+    if options.json:
+        bench.write_json(
+            options.json,
+            bench.circumstances(
+                kind="training", dtype=options.dtype, threads=options.threads, peak_gflops=peak,
+                dropped_from_environment=dropped, titles=titles, missing=missing,
+                versions={k: v for peer in peers.values() for k, v in peer.versions.items()},
+                results=results,
+            ),
+        )  # fmt: skip
+    for peer in peers.values():
+        peer.close()
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
