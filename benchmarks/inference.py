@@ -2,8 +2,8 @@
 
     python benchmarks/inference.py [--rows 1 10000] [--peers nncore numpy onnxruntime] [--json FILE]
 
-A call takes a NumPy array and returns one, as a service would make it. A peer whose outputs differ from
-nncore's is not timed.
+A call takes a NumPy array and returns one, as a service would make it. A peer whose outputs differ
+from nncore's is not timed.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def main() -> int:
             try:
                 peer.call("serve", work, weights)
                 serving[name] = peer
-            except measure.Missing as error:
+            except measure.MissingError as error:
                 notes[name] = str(error)
         for rows in options.rows:
             part = np.ascontiguousarray(x[:rows], options.dtype)
@@ -47,7 +47,7 @@ def main() -> int:
             for name, peer in serving.items():
                 try:
                     found = np.asarray(peer.call("rows", part)).reshape(rows, -1)
-                except measure.Missing as error:
+                except measure.MissingError as error:
                     said[name] = str(error)
                     continue
                 if wanted is None:

@@ -15,7 +15,7 @@ import sys
 import time
 from pathlib import Path
 
-from peers import PEERS, Unsupported
+from peers import PEERS, UnsupportedError
 
 from nncore import bench
 
@@ -43,13 +43,14 @@ def environment(threads):
 def begin(threads):
     """Begin anew where the environment has to be another when Python starts."""
     if os.environ.get("NNCORE_BENCH_STARTED") == str(threads):
-        return []
-    os.environ["NNCORE_BENCH_STARTED"] = str(threads)
+        return os.environ["NNCORE_BENCH_DROPPED"].split()
     dropped = environment(threads)
+    os.environ["NNCORE_BENCH_STARTED"] = str(threads)
+    os.environ["NNCORE_BENCH_DROPPED"] = " ".join(dropped)
     if dropped:
         print(f"not used here: {', '.join(dropped)} (they slow a current OpenBLAS down)")
     sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, *sys.argv])
+    return os.execv(sys.executable, [sys.executable, *sys.argv])
 
 
 def _serve(connection, name, threads, dtype):
@@ -61,6 +62,7 @@ def _serve(connection, name, threads, dtype):
     except ImportError as error:
         connection.send(("unsupported", f"not installed ({error})"))
         return
+    rows = []
     while True:
         try:
             method, arguments = connection.recv()
@@ -70,13 +72,13 @@ def _serve(connection, name, threads, dtype):
             if method == "time_epochs":
                 connection.send(("done", _time_epochs(peer, *arguments)))
             elif method == "time_predict":
-                connection.send(("done", bench.repeated(lambda: peer.predict(x))(*arguments)))
+                connection.send(("done", bench.repeated(lambda: peer.predict(rows[0]))(*arguments)))
             elif method == "rows":
-                (x,) = arguments
-                connection.send(("done", peer.predict(x)))
+                rows[:] = arguments
+                connection.send(("done", peer.predict(rows[0])))
             else:
                 connection.send(("done", getattr(peer, method)(*arguments)))
-        except Unsupported as error:
+        except UnsupportedError as error:
             connection.send(("unsupported", str(error)))
         except Exception as error:  # a peer's failure is a result, said in a word
             connection.send(("failed", f"{type(error).__name__}: {str(error)[:200]}"))
@@ -95,7 +97,7 @@ def _time_epochs(peer, seconds):
         n = max(1, int(done * (seconds - took) / took))
 
 
-class Missing(Exception):
+class MissingError(Exception):
     """Why there is no number."""
 
 
@@ -117,17 +119,17 @@ class Peer:
         try:
             how, answer = self.connection.recv()
         except EOFError:
-            raise Missing("its process ended without a word") from None
+            raise MissingError("its process ended without a word") from None
         if how != "done":
-            raise Missing(answer)
+            raise MissingError(answer)
         return answer
 
     def call(self, method, *arguments):
-        """Return what the peer's method returns; Missing says why it cannot."""
+        """Return what the peer's method returns; MissingError says why it cannot."""
         try:
             self.connection.send((method, arguments))
         except OSError:
-            raise Missing("its process has ended") from None
+            raise MissingError("its process has ended") from None
         return self._answer()
 
     def close(self):
@@ -147,7 +149,7 @@ def start(names, threads, dtype, say=print):
             raise ValueError(f"no file for the peer {name}")
         try:
             peers[name] = Peer(name, threads, dtype)
-        except Missing as error:
+        except MissingError as error:
             missing[name] = str(error)
             say(f"{name}: left out: {error}")
     return peers, missing

@@ -135,6 +135,7 @@ def dense_into(
     activation: str = "linear",
     alpha: float = 0.0,
     n_threads: int = 1,
+    repeats: int = 1,
 ) -> None: ...
 def dense_backward_data_into(
     dz: _Array,
@@ -144,9 +145,10 @@ def dense_backward_data_into(
     activation: str = "linear",
     alpha: float = 0.0,
     n_threads: int = 1,
+    repeats: int = 1,
 ) -> None: ...
 def dense_backward_weights_into(
-    x: _Array, dz: _Array, dw: _Array, db: _Array, n_threads: int = 1
+    x: _Array, dz: _Array, dw: _Array, db: _Array, n_threads: int = 1, repeats: int = 1
 ) -> None: ...
 def dropout_into(x: _Array, y: _Array, rate: float, seed: int, iteration: int = 0) -> None: ...
 def permutation(n: int, seed: int = 0, epoch: int = 0) -> _Array: ...

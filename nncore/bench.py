@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -345,17 +346,11 @@ def run(
         for rows, data in ((1, x[:1].copy()), (10_000, many)):
             if rows * work.parameters > 2_000_000_000:
                 continue  # seconds a call: the wide net's 10,000 rows
-            jobs.append(
-                (
-                    f"predict {rows:,}", work.forward_flops(rows), rows,
-                    {
-                        "compiled": repeated(
-                            lambda m=models["compiled"], d=data: m.predict(d, verbose=0)
-                        ),
-                        "reference": repeated(lambda f=plain, d=data: f(d)),
-                    },
-                )
-            )  # fmt: skip
+            both = {
+                "compiled": repeated(partial(models["compiled"].predict, data, verbose=0)),
+                "reference": repeated(partial(plain, data)),
+            }
+            jobs.append((f"predict {rows:,}", work.forward_flops(rows), rows, both))
         off = np.abs(models["compiled"].predict(many[:100]) - plain(many[:100])).max()
         if not off <= 1e-3:
             say(f"{work.name:>19} predictions not timed: they are {off:.0e} apart")

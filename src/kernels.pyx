@@ -186,16 +186,31 @@ def update_into(str kind, real[:, ::1] w, const real[:, ::1] g, real[:, ::1] slo
         update(&u, start(g), 0, n)
 
 
-cdef scratch_for(Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, int n_threads):
+cdef void* take_scratch(Py_ssize_t numbers, int n_threads) except NULL:
+    # Not zeroed: that would cost more than a small matmul.
+    cdef void* raw
     if not 1 <= n_threads <= 256:
         raise ValueError(f"n_threads must be from 1 to 256; received {n_threads}")
-    return aligned(scratch_size(m, n, k) * n_threads, DTYPE)
+    raw = malloc(numbers * n_threads * sizeof(real) + 64)
+    if not raw:
+        raise MemoryError
+    return raw
+
+
+cdef inline real* aligned_in(void* raw) noexcept nogil:
+    # The first multiple of 64 bytes.
+    return <real*>(<char*>raw + (64 - <size_t>raw % 64) % 64)
 
 
 def dense_into(const real[:, ::1] x, const real[:, ::1] w, b, real[:, ::1] z, real[:, ::1] y,
-               str activation="linear", double alpha=0.0, int n_threads=1):
-    """z = x w + b, y = activation(z); z is written only when it is not empty."""
+               str activation="linear", double alpha=0.0, int n_threads=1, int repeats=1):
+    """z = x w + b, y = activation(z); z is written only when it is not empty.
+
+    repeats: how often it is done, for those who measure it.
+    """
     cdef Forward f
+    cdef void* raw
+    cdef int k
     cdef const real[::1] bias
     cdef Py_ssize_t rows = x.shape[0], n_in = w.shape[0], n_out = w.shape[1]
     cdef real* scratch
@@ -227,18 +242,22 @@ def dense_into(const real[:, ::1] x, const real[:, ::1] w, b, real[:, ::1] z, re
     f.y = start(y)
     f.step = n_out
     f.alpha = <real>alpha
-    own = scratch_for(rows, n_out, n_in, n_threads)
-    scratch = <real*>cnp.PyArray_DATA(own)
+    raw = take_scratch(scratch_size(rows, n_out, n_in), n_threads)
+    scratch = aligned_in(raw)
     with nogil:
-        dense(start(x), start(w), &f, rows, n_in, n_out, False, n_threads, scratch,
-              scratch_size(rows, n_out, n_in))
+        for k in range(repeats):
+            dense(start(x), start(w), &f, rows, n_in, n_out, False, n_threads, scratch,
+                  scratch_size(rows, n_out, n_in))
+        free(raw)
 
 
 def dense_backward_data_into(const real[:, ::1] dz, const real[:, ::1] w, const real[:, ::1] zy,
                              real[:, ::1] dx, str activation="linear", double alpha=0.0,
-                             int n_threads=1):
+                             int n_threads=1, int repeats=1):
     """dx = (dz w^T) activation'(z or y); zy is not read for 'linear'."""
     cdef BackwardData d
+    cdef void* raw
+    cdef int k
     cdef Py_ssize_t rows = dz.shape[0], n_in = w.shape[0], n_out = w.shape[1]
     cdef real* scratch
     d.kind = kind_of(activation, ACTIVATIONS, "activation")
@@ -260,19 +279,24 @@ def dense_backward_data_into(const real[:, ::1] dz, const real[:, ::1] w, const 
     d.dx = start(dx)
     d.step = n_in
     d.alpha = <real>alpha
-    own = scratch_for(rows, n_in, n_out, n_threads)
-    scratch = <real*>cnp.PyArray_DATA(own)
+    raw = take_scratch(scratch_size(rows, n_in, n_out), n_threads)
+    scratch = aligned_in(raw)
     with nogil:
-        dense_backward_data(start(dz), start(w), &d, rows, n_in, n_out, n_threads, scratch,
-                            scratch_size(rows, n_in, n_out))
+        for k in range(repeats):
+            dense_backward_data(start(dz), start(w), &d, rows, n_in, n_out, n_threads, scratch,
+                                scratch_size(rows, n_in, n_out))
+        free(raw)
 
 
 def dense_backward_weights_into(const real[:, ::1] x, const real[:, ::1] dz, real[:, ::1] dw,
-                                real[::1] db, int n_threads=1):
+                                real[::1] db, int n_threads=1, int repeats=1):
     """dw = x^T dz, db = column sums of dz."""
     cdef BackwardWeights g
     cdef Py_ssize_t rows = x.shape[0], n_in = x.shape[1], n_out = dz.shape[1]
     cdef real* scratch
+    cdef void* raw
+    cdef int k
+    cdef Py_ssize_t numbers = scratch_size(n_in, n_out, rows)
     cdef const char* sums = <const char*>&db[0] if db.shape[0] else NULL
     if dz.shape[0] != rows:
         raise ValueError(f"dz must have {rows} rows, as x; received {dz.shape[0]}")
@@ -285,24 +309,25 @@ def dense_backward_weights_into(const real[:, ::1] x, const real[:, ::1] dz, rea
     apart(dw, dz)
     if overlaps(sums, n_out, x) or overlaps(sums, n_out, dz) or overlaps(sums, n_out, dw):
         raise ValueError("the output db must not overlap another argument")
-    if start(dw):
-        g.w = NULL
-        g.dw = start(dw)
-        g.update = NULL
-        g.at = 0
-        g.step = n_out
-        g.l1 = 0
-        g.l2 = 0
-        own = scratch_for(n_in, n_out, rows, n_threads)
-        scratch = <real*>cnp.PyArray_DATA(own)
-        with nogil:
-            dense_backward_weights(start(x), start(dz), &g, rows, n_in, n_in, n_out, False,
-                                   n_threads, scratch, scratch_size(n_in, n_out, rows))
-    if n_out:
-        own = aligned(2 * n_out, DTYPE)
-        scratch = <real*>cnp.PyArray_DATA(own)
-        column_sums(start(dz), rows, n_out, scratch)
-        memcpy(&db[0], scratch, n_out * sizeof(real))
+    if not n_out:
+        return
+    g.w = NULL
+    g.dw = start(dw)
+    g.update = NULL
+    g.at = 0
+    g.step = n_out
+    g.l1 = 0
+    g.l2 = 0
+    raw = take_scratch(larger(numbers, 2 * n_out), n_threads)
+    scratch = aligned_in(raw)
+    with nogil:
+        for k in range(repeats):
+            if g.dw:
+                dense_backward_weights(start(x), start(dz), &g, rows, n_in, n_in, n_out, False,
+                                       n_threads, scratch, numbers)
+            column_sums(start(dz), rows, n_out, scratch)
+            memcpy(&db[0], scratch, n_out * sizeof(real))
+        free(raw)
 
 
 def dropout_into(const real[:, ::1] x, real[:, ::1] y, double rate, uint64_t seed,

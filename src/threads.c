@@ -56,9 +56,16 @@ typedef pthread_cond_t condition_type;
 #define spin_pause() ((void)0)
 #endif
 
-/* About 50 microseconds: longer than the gap between two matmuls of a step, so that the
+/* 50 to 100 microseconds: longer than the gap between two matmuls of a step, so that the
    hand-over costs about a microsecond; then the thread sleeps. */
 #define SPINS 4000
+
+/* Where other programs use the processors, a helper may get none for milliseconds, and everybody
+   waits for its part. A caller that has waited longer than it worked does the next parts alone,
+   the more of them the more often that happens: the result is the same. */
+#define FEWEST_ALONE 16
+#define MOST_ALONE 2048
+#define PATIENCE 30e-6 /* seconds that a hand-over may take */
 
 /* `use` is held by the caller that has the pool. The other fields change only while
    `state` is held; `generation` and `running` are also read without it. */
@@ -70,6 +77,8 @@ static long generation = 0;
 static long running = 0;
 static int threads = 0;
 static int parts_wanted = 0;
+static int alone = 0;      /* calls still to be done without help */
+static int alone_next = 0; /* and how many after the next time that help is late */
 static nncore_part part_now;
 static void *context_now;
 
@@ -184,14 +193,20 @@ static int prepare(int wanted)
 
 void nncore_parallel(nncore_part part, void *context, int parts)
 {
-    int i, spins, helped = 0;
+    int i, spins, before, helped = 0;
+    double begun, worked, waited;
 
     if (parts > NNCORE_MAX_THREADS)
         parts = NNCORE_MAX_THREADS;
     if (parts > 1 && lock_try(&use)) {
-        helped = prepare(parts - 1);
+        before = threads;
+        if (alone > 0)
+            alone--;
+        else
+            helped = prepare(parts - 1);
         if (helped > parts - 1)
             helped = parts - 1;
+        begun = nncore_seconds();
         if (helped) {
             lock_take(&state);
             part_now = part;
@@ -206,12 +221,24 @@ void nncore_parallel(nncore_part part, void *context, int parts)
         for (i = helped + 1; i < parts; i++)
             part(context, i);
         if (helped) {
+            worked = nncore_seconds() - begun;
             for (spins = 0; spins < SPINS && atomic_load(&running); spins++)
                 spin_pause();
             lock_take(&state);
             while (atomic_load(&running))
                 condition_wait(&done, &state);
             lock_give(&state);
+            waited = nncore_seconds() - begun - worked;
+            if (before < parts - 1) {
+                /* Threads were started: that takes its time. */
+            } else if (waited > worked + PATIENCE) {
+                alone_next = alone_next * 2 < FEWEST_ALONE ? FEWEST_ALONE : alone_next * 2;
+                if (alone_next > MOST_ALONE)
+                    alone_next = MOST_ALONE;
+                alone = alone_next;
+            } else if (alone_next > 0) {
+                alone_next--;
+            }
         }
         lock_give(&use);
         return;

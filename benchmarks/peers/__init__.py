@@ -9,7 +9,7 @@ A module has one or more classes with a ``title`` and
 * ``serve(work, weights)``: make ready to predict
 * ``predict(x) -> ndarray``
 
-A peer that cannot do a workload raises :class:`Unsupported` with the reason.
+A peer that cannot do a workload raises :class:`UnsupportedError` with the reason.
 """
 
 from __future__ import annotations
@@ -27,5 +27,5 @@ PEERS = {
 }
 
 
-class Unsupported(Exception):
+class UnsupportedError(Exception):
     """What a peer cannot do, and why."""

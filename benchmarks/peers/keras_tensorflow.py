@@ -7,8 +7,8 @@ import os
 os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
-import keras  # noqa: E402
-import tensorflow as tf  # noqa: E402
+import keras
+import tensorflow as tf
 
 
 class KerasTensorflow:
@@ -67,8 +67,10 @@ class KerasTensorflow:
 
         def predict(x):
             # predict() is made for many rows; for few, calling the model is faster.
-            return output(tf.constant(x)).numpy() if len(x) <= 256 else net.predict(
-                x, batch_size=1024, verbose=0
+            return (
+                output(tf.constant(x)).numpy()
+                if len(x) <= 256
+                else net.predict(x, batch_size=1024, verbose=0)
             )
 
         self.predict = predict

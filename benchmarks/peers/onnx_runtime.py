@@ -7,7 +7,7 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
-from . import Unsupported
+from . import UnsupportedError
 
 
 class OnnxRuntime:
@@ -22,7 +22,7 @@ class OnnxRuntime:
         return {"onnxruntime": onnxruntime.__version__, "onnx": onnx.__version__}
 
     def train(self, work, weights, x, t):
-        raise Unsupported("it does not train")
+        raise UnsupportedError("it does not train")
 
     def serve(self, work, weights):
         real = TensorProto.FLOAT if self.dtype == "float32" else TensorProto.DOUBLE
@@ -34,7 +34,7 @@ class OnnxRuntime:
             nodes.append(helper.make_node("Gemm", [here, f"w{i}", f"b{i}"], [f"z{i}"]))
             here = f"z{i}"
             if kind not in ("linear", "relu", "sigmoid", "softmax"):
-                raise Unsupported(f"no case for {kind}")
+                raise UnsupportedError(f"no case for {kind}")
             if kind != "linear":
                 nodes.append(helper.make_node(kind.capitalize(), [here], [f"y{i}"]))
                 here = f"y{i}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from . import Unsupported
+from . import UnsupportedError
 
 
 class Eager:
@@ -49,7 +49,7 @@ class Eager:
         elif work.optimizer == "sgd":
             self.optimizer = torch.optim.SGD(parameters, lr=0.01, fused=True)
         else:
-            raise Unsupported(f"no case for the optimizer {work.optimizer}")
+            raise UnsupportedError(f"no case for the optimizer {work.optimizer}")
         self.forward = self._compiled(lambda x, t: loss(self.net(x), t))
 
     def _step(self, x, t):
@@ -87,4 +87,5 @@ class Compiled(Eager):
     title = "PyTorch compiled"
 
     def _compiled(self, function):
+        torch.compiler.reset()  # what was compiled for the net before
         return torch.compile(function)

@@ -8,7 +8,7 @@ import numpy as np
 import sklearn
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
-from . import Unsupported
+from . import UnsupportedError
 
 
 class ScikitLearn:
@@ -24,7 +24,9 @@ class ScikitLearn:
 
     def _net(self, work, weights, x, t):
         if work.hidden == "sigmoid" and work.output == "sigmoid":
-            raise Unsupported("its regressor has no sigmoid output, its classifier no squared loss")
+            raise UnsupportedError(
+                "its regressor has no sigmoid output, its classifier no squared loss"
+            )
         classes = work.output == "softmax"
         net = (MLPClassifier if classes else MLPRegressor)(
             hidden_layer_sizes=work.sizes[1:-1], activation=work.hidden, solver=work.optimizer,
@@ -49,11 +51,13 @@ class ScikitLearn:
     def check(self, steps):
         rows = steps * self.work.batch_size
         self.net.partial_fit(self.x[:rows], self.t[:rows])
-        return [a for pair in zip(self.net.coefs_, self.net.intercepts_) for a in pair]
+        return [a for pair in zip(self.net.coefs_, self.net.intercepts_, strict=True) for a in pair]
 
     def epochs(self, n):
-        self.net.shuffle, self.net.max_iter = True, n
-        self.net.fit(self.x, self.t)
+        # One epoch a call: fit() would begin again with new state.
+        self.net.shuffle = True
+        for _ in range(n):
+            self.net.partial_fit(self.x, self.t)
 
     def serve(self, work, weights):
         x, t = work.data(weights[0].dtype.name)
