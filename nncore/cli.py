@@ -1,4 +1,4 @@
-"""The command line: ``nncore demo``, ``nncore config``.
+"""The command line: ``nncore demo``, ``nncore trace``, ``nncore config``.
 
 ``nncore demo`` is the library's main job from end to end on real data, and the quickest
 way to see whether an installation works.
@@ -14,6 +14,8 @@ import tempfile
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+
+from nncore import _trace_command
 
 if TYPE_CHECKING:
     from nncore.datasets import Images
@@ -95,6 +97,8 @@ def _parser() -> argparse.ArgumentParser:
         "--output", metavar="FILE", help="keep the model in this file (default: a temporary one)"
     )
     demo.set_defaults(run=_demo)
+
+    _trace_command.add_parser(commands, _positive)
 
     config = commands.add_parser(
         "config",

@@ -31,6 +31,7 @@ from nncore.plan import ALIGNMENT, Buffer, Plan, Step
 
 if TYPE_CHECKING:
     from nncore.data import Rows
+    from nncore.explain import Explanation
     from nncore.models import Sequential
 
 __all__ = ["LayerTrace", "Trace", "gradients", "input_gradient", "trace"]
@@ -497,6 +498,30 @@ class Trace(Mapping[str, Array]):
             norm = float(np.sqrt(np.square(array, dtype=np.float64).sum()))
             lines.append(f"{name:<{width}}  {shape:>12}  norm {norm:.8g}")
         return "\n".join(lines)
+
+    def explain(self, what: str | None = None, lang: str = "en") -> Explanation:
+        """Explain the step in words and numbers.
+
+        Parameters
+        ----------
+        what : str, optional
+            None: the whole step, forward, error, chain rule, update.  One parameter, such as
+            ``"hidden.kernel[0, 1]"`` or ``"output.bias[0]"``: its chain rule with every factor.
+        lang : {"en", "ko"}
+
+        Returns
+        -------
+        Explanation
+            ``print`` it in a terminal; ``.markdown`` has LaTeX; a notebook shows it as HTML.
+
+        Raises
+        ------
+        ValueError, KeyError
+            For what is not in the trace, or another language.
+        """
+        from nncore.explain import explain
+
+        return explain(self, what, lang)
 
     # --- keeping it ---
 
