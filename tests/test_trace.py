@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import doctest
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -541,3 +543,20 @@ def test_importing_nncore_imports_none_of_it(
 ) -> None:
     run = python("import sys, nncore; print(*sorted(m for m in sys.modules if 'nncore' in m))")
     assert not {"nncore.trace", "nncore.explain"} & set(run.stdout.split())
+
+
+def test_the_document(capsys: pytest.CaptureFixture[str]) -> None:
+    """What docs/trace.md shows is what comes."""
+    path = Path(__file__).parents[1] / "docs" / "trace.md"
+    if not path.exists():
+        pytest.skip("docs/ is not beside tests/")
+    text = path.read_text(encoding="utf-8")
+    examples = "".join(re.findall(r"```pycon\n(.*?)```", text, re.DOTALL))
+    found = doctest.DocTestParser().get_doctest(examples, {}, "trace.md", "trace.md", 0)
+    assert len(found.examples) > 15
+    options = np.get_printoptions()
+    try:
+        results = doctest.DocTestRunner().run(found)
+    finally:
+        np.set_printoptions(**options)
+    assert results.failed == 0, capsys.readouterr().out
