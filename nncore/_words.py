@@ -141,6 +141,10 @@ _BOTH: Mapping[str, tuple[str, str]] = {
         "Shown are the first {shown} of {n} terms.",
         "항 {n}개 중 처음 {shown}개만 보인다.",
     ),
+    "more_outputs": (
+        "Shown are the first {shown} of {n} outputs.",
+        "출력 {n}개 중 처음 {shown}개만 보인다.",
+    ),
     # Back.
     "backward": ("3. Backward pass", "3. 역전파"),
     "chain_rule": (

@@ -1179,6 +1179,8 @@ class _Story:
         following = float(trace["loss.next"])
         lines.append([_primed(self.E), self.num(following)])
         self.doc.equations(*lines)
+        if outputs.size > TERMS:
+            self.say("more_outputs", shown=TERMS, n=outputs.size)
         change = following - trace.loss
         if change < 0:
             self.say("went_down", value=self.num(-change).text)

@@ -19,7 +19,6 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -47,6 +46,9 @@ SLOTS: Mapping[str, tuple[str, ...]] = {
 
 #: The words of the public API for what the glossary calls w and b.
 PUBLIC = {"kernel": "w", "bias": "b"}
+
+#: More names than this are not listed in an error.
+_MOST_NAMES = 60
 
 #: Steps of a plan that lead to the loss; the others are for the way back and the update.
 FORWARD = frozenset({
@@ -391,7 +393,7 @@ class Trace(Mapping[str, Array]):
         self.optimizer = optimizer
         self.learning_rate = learning_rate
         self.iteration = iteration
-        self.hyper = MappingProxyType(dict(hyper))
+        self.hyper = dict(hyper)
         self.clip = clip
         self.applied = applied
 
@@ -418,6 +420,10 @@ class Trace(Mapping[str, Array]):
 
     def __len__(self) -> int:
         return len(self._arrays)
+
+    # Two traces are equal if they are one: arrays do not compare as a whole.
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and (name in self._arrays or _glossary(name) in self._arrays)
@@ -454,7 +460,20 @@ class Trace(Mapping[str, Array]):
                 return f'"{name}" is not computed: the layer "{layer}" has trainable=False'
             if part in ("b", "db") and known.kind == "Dense":
                 return f'"{name}" is not there: the layer "{layer}" has no bias'
-        return _names.unknown_name("name in this trace", name, list(self))
+        return self._unknown(name, layer)
+
+    def _unknown(self, name: str, layer: str) -> str:
+        """Return the text for a name that is not there: all names, or a large net's nearest."""
+        known = list(self)
+        if len(known) > _MOST_NAMES:
+            names = {known_layer.name for known_layer in self.layers}
+            # One layer's names, or the layers and one example.
+            near = [n for n in known if n.startswith(f"{layer}.")] if layer in names else []
+            if not near:
+                text = _names.unknown_name("layer in this trace", layer or name, names)
+                return f'{text} Names are such as "{known[-3]}"; print(trace) lists them'
+            known = near
+        return _names.unknown_name("name in this trace", name, known)
 
     def before(self, layer: LayerTrace) -> str:
         """Return the name of the derivative before a layer's activation."""

@@ -224,6 +224,27 @@ def test_any_network(name: str, rows: int, lang: str) -> None:
         check_equations(text)
 
 
+@pytest.mark.parametrize("weights", [None, (1.0, 0.5)])
+@pytest.mark.parametrize("reduction", ["sum_over_batch_size", "sum", "mean_with_sample_weight"])
+@pytest.mark.parametrize(
+    ("activation", "loss", "t"),
+    [
+        ("sigmoid", nncore.losses.MeanSquaredError, [[1, 0.2], [0.3, 0.4]]),
+        ("sigmoid", nncore.losses.BinaryCrossentropy, [[1, 0], [0, 1]]),
+        ("softmax", nncore.losses.SparseCategoricalCrossentropy, [1, 0]),
+        ("softplus", nncore.losses.CategoricalCrossentropy, [[1, 0], [0, 1]]),
+    ],
+)
+def test_any_reduction(
+    activation: str, loss: Any, t: Any, reduction: str, weights: tuple[float, ...] | None
+) -> None:
+    model = nncore.Sequential([Input((2,)), Dense(2, activation, dtype="float64", name="one")])
+    model.compile("sgd", loss(reduction=reduction))
+    trace = model.trace([[0.5, -1.0], [2.0, 1.0]], t, weights)
+    check_equations(str(trace.explain()))
+    check_equations(str(trace.explain("one.kernel[0, 1]")))
+
+
 def check_equations(text: str) -> None:
     """Compute every side of every equation that is all numbers, and compare with the last one."""
     whole = re.sub(r"\n +(= |\+ )", r" \1", text)
@@ -323,6 +344,7 @@ class TestWhatIsSaid:
         assert re.search(r"layer1.dw +40 x 30 +\d", text)
         assert "the weight of this layer with the largest gradient" in text
         assert len(text) < 9000
+        assert "Shown are the first 6 of 30 outputs." in text
         assert "Shown are the first 6 of 30 terms." in str(trace.explain("layer0.kernel[0, 0]"))
 
     def test_deep_networks_are_bounded(self) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import doctest
 import os
+import pickle
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -375,6 +377,25 @@ class TestMapping:
             trace[0]  # type: ignore[index]
         assert "hidden.dww" not in trace
         assert trace.get("hidden.dww") is None
+
+    def test_a_large_net_does_not_list_all_its_names(self) -> None:
+        layers = [Dense(2, name=f"layer{i}") for i in range(30)]
+        trace = small(layers, "mse", "adam", dtype="float32").trace(*data("mse", 2, 4, 2)[:2])
+        with pytest.raises(KeyError) as caught:
+            trace["layer7.dzz"]
+        assert 'did you mean "layer7.dz"? Known: layer7.b, ' in str(caught.value)
+        assert "layer8" not in str(caught.value)
+        with pytest.raises(KeyError) as caught:
+            trace["layr7.dz"]
+        assert 'unknown layer in this trace "layr7": did you mean "layer7"?' in str(caught.value)
+        assert len(str(caught.value)) < 500
+
+    def test_copies(self) -> None:
+        trace = worked_example().trace(X, T)
+        for other in (copy.deepcopy(trace), pickle.loads(pickle.dumps(trace))):
+            assert other != trace
+            assert str(other.explain()) == str(trace.explain())
+        assert len({trace, trace}) == 1
 
     def test_save(self, tmp_path: Path) -> None:
         trace = build("relu", "sigmoid", "mse", "adam", "float32").trace(*data("mse", 3, 4, 3))
