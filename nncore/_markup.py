@@ -192,7 +192,9 @@ def short(value: float, digits: int) -> Formula:
     """Return a number as somebody would have given it: 0.3, not 0.30000000."""
     value = float(value)
     brief = f"{value:.4g}"
-    if math.isfinite(value) and abs(float(brief) - value) <= 1e-7 * abs(value):
+    # What is given as 0.1 is another number in float32, which is shown with fewer digits.
+    tolerance = 1e-12 if digits >= 8 else 1e-7
+    if math.isfinite(value) and abs(float(brief) - value) <= tolerance * abs(value):
         return _written(brief)
     return fixed(value, digits)
 

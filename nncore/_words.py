@@ -48,7 +48,7 @@ _BOTH: Mapping[str, tuple[str, str]] = {
     ),
     "one_row": (
         "The batch has {rows} rows; what follows is row {row}. The gradients add up all rows.",
-        "배치는 {rows}행이다. 아래는 그중 {row}번째 행이다. 기울기는 모든 행을 더한 것이다.",
+        "배치는 {rows}행이다. 아래에서는 그중 {row}행을 따라간다. 기울기는 모든 행을 더한 것이다.",
     ),
     "left_out_layers": ("({n} layers between are left out)", "(중간의 층 {n}개는 생략)"),
     "array": ("array", "배열"),
@@ -82,11 +82,11 @@ _BOTH: Mapping[str, tuple[str, str]] = {
     ),
     "stage_dropout": (
         "Dropout sets an input to 0 with probability {rate} and divides the others by 1 - {rate}.",
-        "드롭아웃은 확률 {rate}로 입력을 0으로 만들고, 나머지는 1 - {rate}로 나눈다.",
+        "드롭아웃은 각 입력을 {rate}의 확률로 0으로 만들고, 나머지를 (1 - {rate})의 값으로 나눈다.",
     ),
     "stage_rescaling": (
         "Rescaling: times {scale}, plus {offset}.",
-        "크기 조정: {scale}배 하고 {offset}을 더한다.",
+        "크기 조정: {scale}배 한 뒤 {offset}만큼 더한다.",
     ),
     # The error.
     "error": ("2. The error", "2. 오차"),
@@ -106,7 +106,7 @@ _BOTH: Mapping[str, tuple[str, str]] = {
     ),
     "smoothing": (
         "Label smoothing {alpha} has moved the targets; t is what it left.",
-        "레이블 스무딩 {alpha}으로 목푯값을 옮겼다. t는 옮긴 뒤의 값이다.",
+        "레이블 스무딩({alpha})으로 목푯값을 옮겼다. t는 옮긴 뒤의 값이다.",
     ),
     "logits": (
         "The loss takes raw outputs (from_logits=True): p is {activation}(o).",
@@ -136,6 +136,10 @@ _BOTH: Mapping[str, tuple[str, str]] = {
     "more_rows": (
         "The {n} rows that are not shown add {value}.",
         "보이지 않은 {n}개 행의 합은 {value}이다.",
+    ),
+    "rows_left": (
+        "Of each sum the first {shown} of {n} rows are shown.",
+        "각 합에서 {n}개 행 중 처음 {shown}개만 보인다.",
     ),
     "more_terms": (
         "Shown are the first {shown} of {n} terms.",
@@ -273,7 +277,7 @@ _BOTH: Mapping[str, tuple[str, str]] = {
     ),
     "clipped": (
         "{clip} = {limit} has clipped the gradients: g is what it left.",
-        "{clip} = {limit}으로 기울기를 잘랐다. g는 자르고 남은 값이다.",
+        "기울기를 {clip} = {limit} 기준으로 잘랐다(클리핑). g는 자르고 남은 값이다.",
     ),
     "example": ("For {name}:", "{name}의 경우:"),
     "all_new": ("All parameters:", "모든 매개변수:"),

@@ -886,9 +886,11 @@ class _Story:
         return [*lines, line]
 
     def _role(self, stage: _Stage) -> str:
-        if stage is self.last:
-            return "output_layer"
-        return "hidden_layer" if stage.dense else "other_layer"
+        if not stage.dense:
+            return "other_layer"
+        # An activation may follow the last one as a layer of its own.
+        above = self.stages[stage.number + 1 :]
+        return "hidden_layer" if any(other.dense for other in above) else "output_layer"
 
     def _backward(self) -> None:
         self.heading(2, "backward")
@@ -923,7 +925,7 @@ class _Story:
             return
         n = self.array(stage, "y").shape[1]
         self.heading(3, self._role(stage), layer=stage.name)
-        if stage is not self.last and stage.dense:
+        if self._role(stage) == "hidden_layer":
             self.say("from_above")
         if layer.absorbed:
             self.say("one_step", activation=layer.activation)
@@ -950,6 +952,8 @@ class _Story:
         for part, index in self.every(stage):
             lines += self._chain(stage, part, index)
         self.doc.equations(*lines)
+        if self.trace.rows > ROWS:
+            self.say("rows_left", shown=ROWS, n=self.trace.rows)
         if {"w", "b"} & set(layer.penalties):
             self.say("regularized")
 

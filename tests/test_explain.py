@@ -167,6 +167,7 @@ class TestFormulas:
                          "nan"]  # fmt: skip
         assert _markup.short(np.float32(0.1), 6).text == "0.1"
         assert _markup.short(1 / 3, 8).text == "0.33333333"
+        assert _markup.short(1.30400005, 8).text == "1.30400005"
 
 
 # --- other networks ---
@@ -276,6 +277,13 @@ class TestWhatIsSaid:
         assert "dE/do1" not in text
         assert "softmax 함수와 교차 엔트로피는 한 단계" in str(trace.explain(lang="ko"))
 
+    def test_an_activation_as_a_layer_of_its_own(self) -> None:
+        text = str(example("separate").explain())
+        assert 'Output layer "layer0"' in text
+        assert "A hidden unit has no target" not in text
+        assert "dE/dh1 = o1 - t1 = " in text
+        assert "dh1/dz1" in text
+
     def test_softmax_by_itself(self) -> None:
         text = str(example("jacobian").explain())
         assert "Each output of softmax depends on every z of the row" in text
@@ -287,6 +295,8 @@ class TestWhatIsSaid:
         assert "  row 4 = " in text
         assert "  row 5 = " not in text
         assert "The 2 rows that are not shown add" in text
+        whole = str(example("binary", 6).explain())
+        assert "Of each sum the first 4 of 6 rows are shown." in whole
 
     def test_updates(self) -> None:
         text = str(example("softmax").explain("layer0.kernel[0, 0]"))
