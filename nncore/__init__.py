@@ -28,6 +28,7 @@ from nncore import (
     regularizers,
     utils,
 )
+from nncore.gradients import check_gradients
 from nncore.layers import Input
 from nncore.models import Sequential
 from nncore.random import set_random_seed
@@ -40,6 +41,7 @@ __all__ = [
     "__version__",
     "activations",
     "callbacks",
+    "check_gradients",
     "config",
     "datasets",
     "get_num_threads",

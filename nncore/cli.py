@@ -1,4 +1,4 @@
-"""The command line: ``nncore demo``, ``nncore bench``, ``nncore config``.
+"""The command line: ``nncore demo``, ``nncore trace``, ``nncore bench``, ``nncore config``.
 
 ``nncore demo`` is the library's main job from end to end on real data, and the quickest
 way to see whether an installation works.
@@ -14,6 +14,8 @@ import tempfile
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+
+from nncore import _trace_command
 
 if TYPE_CHECKING:
     from nncore.datasets import Images
@@ -114,6 +116,8 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--repeats", type=_positive, default=5, metavar="N")
     bench.add_argument("--json", metavar="FILE", help="write the results there")
     bench.set_defaults(run=_bench)
+
+    _trace_command.add_parser(commands, _positive)
 
     config = commands.add_parser(
         "config",

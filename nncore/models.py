@@ -10,7 +10,7 @@ import copy
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import ArrayLike, NDArray
 
@@ -20,6 +20,9 @@ from nncore.compiled import aligned
 from nncore.layers import InputLayer, Layer, Parameter
 from nncore.plan import parameter_layout
 from nncore.training import Trainer
+
+if TYPE_CHECKING:
+    from nncore.trace import Trace
 
 __all__ = ["Sequential", "load_model", "model_from_json"]
 
@@ -448,6 +451,74 @@ class Sequential(Trainer):
 
     def __repr__(self) -> str:
         return f"<{self.label}, {len(self._layers)} layers{', built' if self.built else ''}>"
+
+    # --- looking into a training step ---
+
+    def trace(self, x: Any, y: Any, sample_weight: Any = None, *, apply: bool = False) -> Trace:
+        """Run one training step on these rows and keep every number of it.
+
+        Parameters
+        ----------
+        x, y, sample_weight
+            The batch, as for :meth:`train_on_batch`.
+        apply : bool, default False
+            True: the model itself makes the step, as :meth:`train_on_batch` would, with the same
+            bits.  False: copies of its parameters and slots do; the model stays as it is.
+
+        Returns
+        -------
+        Trace
+            A mapping from names such as ``"hidden.z"`` and ``"hidden.dw"`` to arrays; its
+            ``explain()`` tells the step in words.
+
+        Raises
+        ------
+        ValueError
+            Before :meth:`compile`, or for data that does not fit.
+
+        Notes
+        -----
+        The step runs in the executor that training uses.  It takes several times as long as a
+        step of ``fit``, and memory for every array.
+        """
+        from nncore.trace import trace
+
+        return trace(self, x, y, sample_weight, apply=apply)
+
+    def gradients(self, x: Any, y: Any, sample_weight: Any = None) -> dict[str, NDArray[Any]]:
+        """Return the derivative of the loss by each trainable parameter; change nothing.
+
+        Parameters
+        ----------
+        x, y, sample_weight
+            The batch, as for :meth:`train_on_batch`.
+
+        Returns
+        -------
+        dict of str to ndarray
+            ``{"hidden.kernel": ..., "hidden.bias": ..., ...}``, of the parameters' shapes.
+            Penalties are in them, clipping is not: what ``trace`` calls ``hidden.dw``.
+        """
+        from nncore.trace import gradients
+
+        return gradients(self, x, y, sample_weight)
+
+    def input_gradient(self, x: Any, y: Any, sample_weight: Any = None) -> NDArray[Any]:
+        """Return the derivative of the loss by the input; change nothing.
+
+        Parameters
+        ----------
+        x, y, sample_weight
+            The batch, as for :meth:`train_on_batch`.
+
+        Returns
+        -------
+        ndarray
+            Of x's shape and the model's dtype.
+        """
+        from nncore.trace import input_gradient
+
+        return input_gradient(self, x, y, sample_weight)
 
     # --- configuration, files, copies ---
 
