@@ -40,8 +40,8 @@ def matmuls(core, dtype, rows, n_in, n_out):
     db, none = np.empty(n_out, dtype), np.empty((0, 0), dtype)
     y2, dx2, dw2 = np.empty_like(y), np.empty_like(dx), np.empty_like(dw)
     yield (
-        "forward", lambda k=1: core.dense_into(x, w, None, none, y, repeats=k), lambda: np.matmul(x, w, out=y2),
-        y, x64 @ w64, np.abs(x64) @ np.abs(w64),
+        "forward", lambda k=1: core.dense_into(x, w, None, none, y, repeats=k),
+        lambda: np.matmul(x, w, out=y2), y, x64 @ w64, np.abs(x64) @ np.abs(w64),
     )  # fmt: skip
     yield (
         "backward-data", lambda k=1: core.dense_backward_data_into(dz, w, none, dx, repeats=k),

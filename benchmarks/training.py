@@ -16,8 +16,8 @@ import measure
 #: How far a peer's weights may be apart after the checked steps, relative to the way they went:
 #: its order of summation is another.
 TOLERANCE = {"float32": 2e-2, "float64": 1e-6}
-#: PyTorch adds Adam's epsilon after the bias correction, scikit-learn halves the squared error: where
-#: a gradient is not much larger than epsilon, the first steps are others.
+#: PyTorch adds Adam's epsilon after the bias correction, scikit-learn halves the squared error:
+#: where a gradient is not much larger than epsilon, the first steps are others.
 OTHER_CONVENTION = {"torch": 0.1, "torch-compiled": 0.1, "sklearn": 0.1}
 
 
