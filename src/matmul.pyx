@@ -82,8 +82,9 @@ cdef inline Py_ssize_t block_p(Py_ssize_t k) noexcept nogil:
     return k if blocks <= 1 else round_up((k + blocks - 1) // blocks, 8)
 
 
-cdef inline Py_ssize_t block_cols(Py_ssize_t p) noexcept nogil:
-    cdef Py_ssize_t numbers = B_BYTES // <Py_ssize_t>sizeof(real)
+cdef inline Py_ssize_t block_cols(Py_ssize_t p, bint pack_a) noexcept nogil:
+    # More columns where each block of them has its a copied.
+    cdef Py_ssize_t numbers = (4 if pack_a else 1) * B_BYTES // <Py_ssize_t>sizeof(real)
     cdef Py_ssize_t tiles = numbers // (TILE_COLS * (p if p > 0 else 1))
     return smaller(tiles if tiles > 0 else 1, MAX_BLOCK_TILES) * TILE_COLS
 
@@ -94,10 +95,10 @@ cdef inline Py_ssize_t panel_step(Py_ssize_t cols) noexcept nogil:
     return step if step <= 4 * TILE_COLS else step + 64 // <Py_ssize_t>sizeof(real)
 
 
-cdef inline Py_ssize_t b_size(Py_ssize_t n, Py_ssize_t k) noexcept nogil:
+cdef inline Py_ssize_t b_size(Py_ssize_t n, Py_ssize_t k, bint pack_a) noexcept nogil:
     # Numbers of a packed block of b.
     cdef Py_ssize_t p = block_p(k)
-    return round_up(p * smaller(round_up(n, TILE_COLS), block_cols(p)), 64)
+    return round_up(p * smaller(round_up(n, TILE_COLS), block_cols(p, pack_a)), 64)
 
 
 cdef Py_ssize_t scratch_size(Py_ssize_t m, Py_ssize_t n, Py_ssize_t k) noexcept nogil:
@@ -106,14 +107,14 @@ cdef Py_ssize_t scratch_size(Py_ssize_t m, Py_ssize_t n, Py_ssize_t k) noexcept 
     # (the fewer p a block has, the more columns); and panels of a.
     cdef Py_ssize_t cols = round_up(n, TILE_COLS), half = MAX_BLOCK_P // 2
     cdef Py_ssize_t b = smaller(smaller(k, MAX_BLOCK_P) * cols,
-                                larger(B_BYTES // <Py_ssize_t>sizeof(real),
+                                larger(4 * B_BYTES // <Py_ssize_t>sizeof(real),
                                        MAX_BLOCK_P * TILE_COLS))
     cdef Py_ssize_t most = MAX_BLOCK_TILES * TILE_COLS
     cdef Py_ssize_t c = larger(TILE_ROWS * panel_step(smaller(cols, most)), most)
     cdef Py_ssize_t unfinished = 0
     if k > MAX_BLOCK_P:
         unfinished = smaller(round_up(m, TILE_ROWS), UNFINISHED_TILES * TILE_ROWS) \
-            * panel_step(smaller(cols, block_cols(half)))
+            * panel_step(smaller(cols, block_cols(half, True)))
     return round_up(b, 64) + round_up(larger(c, unfinished), 64) \
         + A_TILES * round_up(TILE_ROWS * smaller(k, MAX_BLOCK_P), 64)
 
@@ -227,15 +228,15 @@ cdef void multiply_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_ssiz
     if mm.m == 1 and not mm.b_transposed:
         multiply_one_row(mm, j0, j1, scratch)
         return
+    pack_a = packs_a(mm.a_transposed, mm.a_step, n, k)
     if k > MAX_BLOCK_P or n > TILE_COLS:
         # (A small matmul takes less time than these divisions.)
         p_block = block_p(k)
-        col_block = block_cols(p_block)
-        b_numbers = b_size(mm.n, k)
+        col_block = block_cols(p_block, pack_a)
+        b_numbers = b_size(mm.n, k, pack_a)
     split = k > p_block
     # Packing b pays when several tiles of rows read it; a transposed b must be packed.
     pack_b = mm.b_transposed or (m > 4 * TILE_ROWS and n > 4 * TILE_COLS)
-    pack_a = packs_a(mm.a_transposed, mm.a_step, n, k)
     a_size = round_up(TILE_ROWS * p_block, 64)
     b_panels = a_panels + (A_TILES * a_size if pack_a else 0)
     c_panels = b_panels + round_up(b_numbers, 64)

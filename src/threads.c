@@ -61,11 +61,11 @@ typedef pthread_cond_t condition_type;
 #define SPINS 4000
 
 /* Where other programs use the processors, a helper may get none for milliseconds, and everybody
-   waits for its part. A caller that has waited longer than it worked does the next parts alone,
-   the more of them the more often that happens: the result is the same. */
-#define FEWEST_ALONE 16
-#define MOST_ALONE 2048
-#define PATIENCE 30e-6 /* seconds that a hand-over may take */
+   waits for its part. A caller that has waited longer than it worked does without help for a while,
+   longer each time that it happens again: the result is the same. In seconds. */
+#define PATIENCE 30e-6 /* that a hand-over may take */
+#define SHORTEST_PAUSE 2e-3
+#define LONGEST_PAUSE 0.2
 
 /* `use` is held by the caller that has the pool. The other fields change only while
    `state` is held; `generation` and `running` are also read without it. */
@@ -77,8 +77,8 @@ static long generation = 0;
 static long running = 0;
 static int threads = 0;
 static int parts_wanted = 0;
-static int alone = 0;      /* calls still to be done without help */
-static int alone_next = 0; /* and how many after the next time that help is late */
+static double alone_until = 0; /* the end of the pause without help */
+static double pause_next = SHORTEST_PAUSE;
 static nncore_part part_now;
 static void *context_now;
 
@@ -200,13 +200,11 @@ void nncore_parallel(nncore_part part, void *context, int parts)
         parts = NNCORE_MAX_THREADS;
     if (parts > 1 && lock_try(&use)) {
         before = threads;
-        if (alone > 0)
-            alone--;
-        else
+        begun = nncore_seconds();
+        if (begun >= alone_until)
             helped = prepare(parts - 1);
         if (helped > parts - 1)
             helped = parts - 1;
-        begun = nncore_seconds();
         if (helped) {
             lock_take(&state);
             part_now = part;
@@ -232,12 +230,10 @@ void nncore_parallel(nncore_part part, void *context, int parts)
             if (before < parts - 1) {
                 /* Threads were started: that takes its time. */
             } else if (waited > worked + PATIENCE) {
-                alone_next = alone_next * 2 < FEWEST_ALONE ? FEWEST_ALONE : alone_next * 2;
-                if (alone_next > MOST_ALONE)
-                    alone_next = MOST_ALONE;
-                alone = alone_next;
-            } else if (alone_next > 0) {
-                alone_next--;
+                alone_until = begun + worked + waited + pause_next;
+                pause_next = pause_next * 2 < LONGEST_PAUSE ? pause_next * 2 : LONGEST_PAUSE;
+            } else if (pause_next > SHORTEST_PAUSE) {
+                pause_next *= 0.9;
             }
         }
         lock_give(&use);

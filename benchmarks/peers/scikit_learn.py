@@ -31,7 +31,7 @@ class ScikitLearn:
         net = (MLPClassifier if classes else MLPRegressor)(
             hidden_layer_sizes=work.sizes[1:-1], activation=work.hidden, solver=work.optimizer,
             alpha=0.0, batch_size=work.batch_size, learning_rate_init=0.001, epsilon=1e-7,
-            shuffle=False, tol=0.0, n_iter_no_change=10**9, warm_start=True, max_iter=1,
+            shuffle=False, tol=0.0, n_iter_no_change=10**9, max_iter=1,
         )  # fmt: skip
         if classes:
             few = np.resize(x, (work.sizes[-1], x.shape[1]))
