@@ -86,7 +86,11 @@ class Executor:
 
 class Predictor:
     def __init__(
-        self, executor: Executor, input_shape: tuple[int, ...], output_shape: tuple[int, ...]
+        self,
+        executor: Executor,
+        input_shape: tuple[int, ...],
+        output_shape: tuple[int, ...],
+        follows: bool = False,
     ) -> None: ...
     def predict(self, x: object) -> _Array | None: ...
 

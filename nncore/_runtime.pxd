@@ -3,3 +3,4 @@
 cdef void parallel(void (*part)(void*, int) noexcept nogil, void* context,
                    int parts) noexcept nogil
 cdef double seconds() noexcept nogil
+cdef int num_threads() noexcept nogil

@@ -12,7 +12,7 @@ import math
 import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
@@ -852,53 +852,31 @@ class CSVLogger(Callback):
         self.sep = separator
         self.append = bool(append)
         self.keys: list[str] | None = None
-        self.csv_file: IO[str] | None = None
-        self._writer: Any = None
         self._header = True
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave out the open file."""
-        return {**self.__dict__, "csv_file": None, "_writer": None, "_model": None}
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        """Open the file."""
-        self._close()
-        self._header = True
-        if self.append and os.path.exists(self.filename):
-            self._header = os.path.getsize(self.filename) == 0
-        mode = "a" if self.append else "w"
-        self.csv_file = open(self.filename, mode, newline="", encoding="utf-8")  # noqa: SIM115
-        self._writer = None
+        """Make the file, or look whether the one that is there has a header."""
+        there = self.append and os.path.exists(self.filename) and os.path.getsize(self.filename)
+        self._header = not there
         self.keys = None
+        with open(self.filename, "a" if self.append else "w", encoding="utf-8"):
+            pass
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        """Write a line."""
+        """Write a line.  The file is open for that alone: nothing is lost with what comes later."""
+        import csv
+
         logs = logs or {}
-        if self.csv_file is None:
-            return
-        if self.keys is None:
-            self.keys = sorted(logs)
-            if not any(k.startswith("val_") for k in self.keys):
-                # Keras's rule: columns for a validation that may come in a later epoch.
-                self.keys += [f"val_{k}" for k in self.keys]
-        if self._writer is None:
-            import csv
-
-            self._writer = csv.writer(self.csv_file, delimiter=self.sep)
-            if self._header:
-                self._writer.writerow(["epoch", *self.keys])
-        self._writer.writerow([epoch, *(_cell(logs.get(k, "NA")) for k in self.keys)])
-        self.csv_file.flush()
-
-    def on_train_end(self, logs: Logs | None = None) -> None:
-        """Close the file."""
-        self._close()
-
-    def _close(self) -> None:
-        if self.csv_file is not None:
-            self.csv_file.close()
-        self.csv_file = None
-        self._writer = None
+        with open(self.filename, "a", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, delimiter=self.sep)
+            if self.keys is None:
+                self.keys = sorted(logs)
+                if not any(k.startswith("val_") for k in self.keys):
+                    # Keras's rule: columns for a validation that may come in a later epoch.
+                    self.keys += [f"val_{k}" for k in self.keys]
+                if self._header:
+                    writer.writerow(["epoch", *self.keys])
+            writer.writerow([epoch, *(_cell(logs.get(k, "NA")) for k in self.keys)])
 
 
 def _cell(value: Any) -> Any:

@@ -69,7 +69,7 @@ class Compiled:
 
     #: Attributes that a copy makes anew.
     _transient: ClassVar[tuple[str, ...]] = (
-        "_executors", "_predictors", "_quick", "_metrics", "_metric_names",
+        "_executors", "_predictors", "_quick", "_quick_threads", "_metrics", "_metric_names",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -94,6 +94,7 @@ class Compiled:
         self._predictors: list[Any] = []
         #: The short path of predict, once there was a first prediction: rows -> outputs or None.
         self._quick: Callable[[Any], NDArray[Any] | None] | None = None
+        self._quick_threads = 0  # what it was made for
 
     def _forget(self) -> None:
         """Drop everything that depends on the layers and the flat vector."""
@@ -447,6 +448,7 @@ class Compiled:
             sample_weight=sample_weight,
             class_weight=class_weight,
             where=where,
+            dtype=self.dtype,
         )
         if not self.built:
             self._build(shape)
@@ -505,7 +507,7 @@ class Compiled:
                 optimizer.clipnorm,
                 optimizer.clipvalue,
                 optimizer.global_clipnorm,
-                *(layer.trainable for layer in self._layers),
+                *((layer.trainable, getattr(layer, "rate", 0.0)) for layer in self._layers),
             )
         entry = self._executors.get(key)
         if entry is None or entry[0].batch_size < rows:

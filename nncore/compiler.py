@@ -580,7 +580,10 @@ def make_executor(
 
 
 def make_predictor(
-    executor: Executor, input_shape: tuple[int, ...], output_shape: tuple[int, ...]
+    executor: Executor,
+    input_shape: tuple[int, ...],
+    output_shape: tuple[int, ...],
+    follows: bool = False,
 ) -> Callable[[object], NDArray[Any] | None]:
     """Return the short path of ``predict`` for few rows.
 
@@ -590,6 +593,9 @@ def make_predictor(
         Compiled, of a plan to predict; it is used by nobody else from now on.
     input_shape, output_shape : tuple of int
         Of one row.
+    follows : bool
+        Whether the long path is to be asked again when the process's default number of threads
+        has changed.
 
     Returns
     -------
@@ -598,5 +604,5 @@ def make_predictor(
     """
     core = runtime.core(executor.plan.dtype)
     short: Callable[[object], NDArray[Any] | None]
-    short = core.Predictor(executor, input_shape, output_shape).predict
+    short = core.Predictor(executor, input_shape, output_shape, follows).predict
     return short

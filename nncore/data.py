@@ -211,8 +211,22 @@ def first_nonfinite(a: Array) -> int | None:
     return None
 
 
-def check_finite(a: Array, argument: str, where: str = "fit") -> None:
+def _first_beyond(a: Array, largest: float) -> int | None:
+    """Return the flat index of the first element whose magnitude is beyond ``largest``, or None."""
+    width = math.prod(a.shape[1:])
+    rows = max(1, _CHUNK // max(1, width))
+    for begin in range(0, a.shape[0], rows):
+        part = a[begin : begin + rows]
+        if part.size and (part.max() > largest or part.min() < -largest):
+            beyond = np.abs(part).reshape(-1) > largest
+            return begin * width + int(np.flatnonzero(beyond)[0])
+    return None
+
+
+def check_finite(a: Array, argument: str, where: str = "fit", dtype: str = "float64") -> None:
     """Refuse NaN and infinity as :func:`nncore.config.nonfinite` says.
+
+    So is a number that would be infinite in the model's ``dtype``.
 
     Raises
     ------
@@ -222,11 +236,13 @@ def check_finite(a: Array, argument: str, where: str = "fit") -> None:
     setting = config.nonfinite()
     if setting == "ignore":
         return
-    flat = first_nonfinite(a)
+    flat, what = first_nonfinite(a), "finite"
+    if flat is None and a.dtype.kind == "f" and a.dtype.itemsize > np.dtype(dtype).itemsize:
+        flat, what = _first_beyond(a, float(np.finfo(dtype).max)), f"finite in {dtype}"
     if flat is None:
         return
     value = float(a[np.unravel_index(flat, a.shape)])
-    text = f"{where}: {argument} must be finite; received {value} in {_location(a, flat)}"
+    text = f"{where}: {argument} must be {what}; received {value} in {_location(a, flat)}"
     if setting == "error":
         raise ValueError(
             f"{text}. Remove or replace such values (numpy.nan_to_num), or allow them with "
@@ -571,6 +587,7 @@ def rows_of(
     class_weight: Any = None,
     where: str = "fit",
     finite: bool = True,
+    dtype: str = "float64",
 ) -> Rows:
     """Check x, y and weights against each other and the model, and return them.
 
@@ -598,9 +615,9 @@ def rows_of(
         )
     a = check_inputs(a, input_shape, where)
     if finite:
-        check_finite(a, "x", where)
+        check_finite(a, "x", where, dtype)
         if not loss.labels:  # labels are looked at one by one in any case
-            check_finite(b, "y", where)
+            check_finite(b, "y", where, dtype)
     t = check_targets(b, loss, n_out, where)
     r = check_weights(sample_weight, class_weight, t, a.shape[0], n_out, where)
     return Rows(a, t, r)

@@ -107,6 +107,13 @@ def _as(array: _Array, dtype: str) -> _Array:
     return np.ascontiguousarray(array, dtype=dtype)
 
 
+def _counter(where: str, argument: str, value: object, bits: int) -> int:
+    n = _names.check_integer(where, argument, value, minimum=0)
+    if n >> bits:
+        raise ValueError(f"{where}: {argument} must be less than 2**{bits}; received {n}")
+    return n
+
+
 def _matrix(name: str, value: _Array, dtype: str) -> _Array:
     if value.ndim != 2:
         raise ValueError(f"{name} must have 2 dimensions; received shape {value.shape}")
@@ -401,7 +408,7 @@ def update(
         _as(gradient, dtype).reshape(1, -1),
         state.reshape(len(state), w.size),
         float(learning_rate),
-        int(iteration),
+        _counter("update", "iteration", iteration, 62),
         hyper,
     )
 
@@ -536,7 +543,10 @@ def dropout(x: npt.ArrayLike, rate: float, seed: int = 0, iteration: int = 0) ->
     dtype = _dtype(array)
     rows = _rows(array, dtype)
     y = np.empty_like(rows)
-    runtime.core(dtype).dropout_into(rows, y, float(rate), int(seed), int(iteration))
+    runtime.core(dtype).dropout_into(
+        rows, y, float(rate), _counter("dropout", "seed", seed, 64),
+        _counter("dropout", "iteration", iteration, 62),
+    )  # fmt: skip
     return y.reshape(array.shape)
 
 
@@ -555,5 +565,8 @@ def permutation(n: int, seed: int = 0, epoch: int = 0) -> npt.NDArray[np.int64]:
     ndarray of int64, (n,)
     """
     core = runtime.core("float32")
-    order: npt.NDArray[np.int64] = core.permutation(int(n), int(seed), int(epoch))
+    order: npt.NDArray[np.int64] = core.permutation(
+        _counter("permutation", "n", n, 62), _counter("permutation", "seed", seed, 64),
+        _counter("permutation", "epoch", epoch, 62),
+    )  # fmt: skip
     return order

@@ -830,11 +830,17 @@ class Trainer(Compiled):
             executor = self._predictors.pop()
         except IndexError:
             executor = self._new_executor("predict", False, BLOCK, {})[0]
-        if self._quick is None and n <= BLOCK and self._engine == "compiled":
+        threads = self.n_threads
+        if executor.n_threads != threads:
+            executor.n_threads = threads
+        if n <= BLOCK and self._quick_threads != threads and self._engine == "compiled":
             from nncore import compiler
 
             own = self._new_executor("predict", False, BLOCK, {})[0]
-            self._quick = compiler.make_predictor(own, self._input.shape, last)
+            self._quick = compiler.make_predictor(
+                own, self._input.shape, last, follows=self._n_threads is None
+            )
+            self._quick_threads = threads
         if n <= BLOCK and data.gatherable(x):
             executor.predict(x, flat)
         else:
@@ -845,8 +851,6 @@ class Trainer(Compiled):
     def _predict_blocks(self, executor: Any, x: NDArray[Any], out: NDArray[Any]) -> None:
         """Predict block by block, about 50 ms each, so that Ctrl-C is served."""
         direct = data.gatherable(x)
-        if executor.n_threads != self.n_threads:
-            executor.n_threads = self.n_threads
         n, at, block = x.shape[0], 0, 4 * BLOCK
         most = max(BLOCK, (4 << 20) // max(1, 8 * math.prod(x.shape[1:])) // BLOCK * BLOCK)
         while at < n:

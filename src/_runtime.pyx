@@ -23,6 +23,10 @@ cdef double seconds() noexcept nogil:
     return nncore_seconds()
 
 
+cdef int num_threads() noexcept nogil:
+    return nncore_get_num_threads()
+
+
 def cpu_levels():
     """Return the instruction sets that CPU and operating system offer, best last."""
     cdef int bits = nncore_cpu_levels()

@@ -18,7 +18,7 @@ from threading import Lock
 
 import numpy as np
 
-from nncore._runtime cimport parallel, seconds as clock
+from nncore._runtime cimport num_threads, parallel, seconds as clock
 
 cnp.import_array()
 

@@ -28,6 +28,8 @@ cdef class Predictor:
         Of a plan to predict, used by nobody else.
     input_shape, output_shape : tuple of int
         Of one row.
+    follows : bool
+        Leave the rows to the long path once the process's default number of threads is another.
     """
 
     cdef Executor executor
@@ -36,8 +38,10 @@ cdef class Predictor:
     cdef cnp.npy_intp input_shape[8]
     cdef cnp.npy_intp output_shape[8]
     cdef Py_ssize_t work        # multiplications a row
+    cdef bint follows
 
-    def __init__(self, Executor executor not None, tuple input_shape, tuple output_shape):
+    def __init__(self, Executor executor not None, tuple input_shape, tuple output_shape,
+                 bint follows=False):
         cdef Py_ssize_t k, width = 1
         executor.check_predicts()
         for shape, wanted in ((input_shape, executor.n_in), (output_shape, executor.n_out)):
@@ -48,6 +52,7 @@ cdef class Predictor:
                 raise ValueError(f"a row of shape {shape} does not have {wanted} numbers")
         self.executor = executor
         self.busy = 0
+        self.follows = follows
         self.work = executor.n_parameters
         self.n_input = len(input_shape)
         self.n_output = len(output_shape)
@@ -91,6 +96,8 @@ cdef class Predictor:
         for k in range(1, self.n_input + 1):
             if cnp.PyArray_DIM(array, k) != self.input_shape[k]:
                 return None
+        if self.follows and num_threads() != e.threads:
+            return None
         if not nncore_take(&self.busy):
             return None
         try:

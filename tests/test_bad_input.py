@@ -395,3 +395,28 @@ def test_learning_rate_that_is_not_finite():
     with pytest.raises(ValueError, match=r"gave nan at step 1"):
         model.fit(X, Y, batch_size=4, verbose=0)
     assert model.optimizer.iterations == 0
+
+
+def test_numbers_beyond_the_models_dtype():
+    model = nncore.Sequential([nncore.Input((2,)), nncore.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    x = np.ones((5, 2))
+    x[3, 1] = 1e39
+    with pytest.raises(
+        ValueError, match=r"x must be finite in float32; received 1e\+39 in row 3, c"
+    ):
+        model.fit(x, np.ones(5), verbose=0)
+    with pytest.raises(ValueError, match="y must be finite in float32"):
+        model.fit(np.ones((5, 2)), -x[:, 1], verbose=0)
+    assert model.optimizer.iterations == 0
+
+
+def test_counters_of_kernels():
+    for call in (
+        lambda: nncore.kernels.dropout([[1.0]], 0.5, seed=-1),
+        lambda: nncore.kernels.dropout([[1.0]], 0.5, iteration=2**70),
+        lambda: nncore.kernels.permutation(5, seed=2**64),
+        lambda: nncore.kernels.permutation(5, epoch=-1),
+    ):
+        with pytest.raises(ValueError, match=r"must be (an integer >= 0|less than 2)"):
+            call()

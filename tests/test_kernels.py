@@ -428,7 +428,7 @@ ERRORS = [
         ValueError, "C-contiguous",
     ),
     (lambda: kernels.dropout([1.0], 1.0), ValueError, "rate must be in [0, 1)"),
-    (lambda: kernels.permutation(-1), ValueError, "must not be negative"),
+    (lambda: kernels.permutation(-1), ValueError, "n must be an integer >= 0"),
 ]  # fmt: skip
 
 

@@ -368,3 +368,13 @@ def test_copy_of_a_layer_is_its_own(how):
     np.testing.assert_array_equal(layer.kernel, before)
     assert other.owner is None
     nncore.Sequential([Input((3,)), other])
+
+
+def test_a_new_rate_of_dropout_takes_effect():
+    x, y = np.ones((4000, 1)), np.zeros((4000, 1))
+    model = nncore.Sequential([nncore.Input((1,)), layers.Dropout(0.0), layers.Dense(1)])
+    model.compile(nncore.optimizers.SGD(0.0), "mse")
+    model.set_weights([[[1.0]], [0.0]])
+    assert model.train_on_batch(x, y) == pytest.approx(1)
+    model.layers[0].rate = 0.75
+    assert model.train_on_batch(x, y) == pytest.approx(4, rel=0.2)

@@ -573,3 +573,20 @@ def test_too_many_threads_are_refused_before_fit():
         model.compile("sgd", "mse", n_threads=1000)
     with pytest.raises(ValueError, match="n_threads must be at most 256"):
         model.n_threads = 257
+
+
+def test_the_number_of_threads_reaches_predictions():
+    model = nncore.Sequential([Input((600,)), Dense(900), Dense(800)])
+    x = np.random.default_rng(0).normal(size=(200, 600)).astype("float32")
+    before = nncore.get_num_threads()
+    try:
+        results = []
+        for n in (1, 3, 2):
+            nncore.set_num_threads(n)
+            results += [model.predict(x), model(x)]
+            assert model._quick_threads == n
+            assert all(e.n_threads == n for e in model._predictors)
+        for other in results[1:]:
+            np.testing.assert_array_equal(results[0], other)
+    finally:
+        nncore.set_num_threads(before)
