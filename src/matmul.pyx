@@ -36,6 +36,7 @@ cdef enum:
     MAX_BLOCK_P = 512
     MAX_BLOCK_TILES = 64
     UNFINISHED_TILES = 64   # of rows, whose sums wait for the next block of p
+    NARROW_TILES = 8        # of rows of a narrow result, that the epilogue gets at once
     A_TILES = 4             # of rows of a that are copied together: whole cache lines
     CONFLICT = 1024         # bytes between lines of which many have no place in the cache
 
@@ -109,7 +110,8 @@ cdef Py_ssize_t scratch_size(Py_ssize_t m, Py_ssize_t n, Py_ssize_t k) noexcept 
     cdef Py_ssize_t b = smaller(smaller(k, MAX_BLOCK_P) * cols,
                                 larger(4 * B_BYTES // <Py_ssize_t>sizeof(real),
                                        MAX_BLOCK_P * TILE_COLS))
-    cdef Py_ssize_t most = MAX_BLOCK_TILES * TILE_COLS
+    cdef Py_ssize_t most = larger(MAX_BLOCK_TILES * TILE_COLS,
+                                  NARROW_TILES * TILE_ROWS * TILE_COLS)
     cdef Py_ssize_t c = larger(TILE_ROWS * panel_step(smaller(cols, most)), most)
     cdef Py_ssize_t unfinished = 0
     if k > MAX_BLOCK_P:
@@ -222,6 +224,7 @@ cdef void multiply_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_ssiz
     cdef const real* a
     cdef const real* b
     cdef Py_ssize_t jb, pb, i, j, cols, ps, whole, ready, rows, tile_cols, step, a_step, b_step
+    cdef Py_ssize_t held = 0        # rows that the epilogue has not had yet
     if mm.n == 1 and mm.b_step == 1 and not mm.a_transposed and not mm.b_transposed:
         multiply_one_column(mm, i0, i1, scratch)
         return
@@ -268,7 +271,7 @@ cdef void multiply_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_ssiz
                     b = mm.b + pb * mm.b_step + j0 + jb + j
                 pack_cols(b, mm.b_step, mm.b_transposed, ps, tile_cols, b_panels + j * ps)
                 j += TILE_COLS
-            i = 0
+            i = held = 0
             while i < m:
                 rows = smaller(TILE_ROWS, m - i)
                 if mm.a_transposed:
@@ -282,7 +285,7 @@ cdef void multiply_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_ssiz
                                   a_size)
                     a = a_panels + i // TILE_ROWS % A_TILES * a_size
                     a_step = TILE_ROWS
-                c = c_panels + i * step if split else c_panels
+                c = c_panels + i * step if split else c_panels + held * step
                 ready = 0 if pack_b and i > 0 else whole
                 j = 0
                 while j < cols:
@@ -302,9 +305,16 @@ cdef void multiply_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_ssiz
                     multiply_tile(<int>rows, <int>tile_cols, mm.a_transposed, ps, a, a_step, b,
                                   b_step, c + j, step, pb > 0)
                     j += TILE_COLS
-                if pb + ps >= k:
-                    mm.epilogue(mm.context, c, step, i0 + i, j0 + jb, rows, cols)
                 i += TILE_ROWS
+                if pb + ps >= k and split:
+                    mm.epilogue(mm.context, c, step, i0 + i - TILE_ROWS, j0 + jb, rows, cols)
+                elif pb + ps >= k:
+                    # Of a narrow result several tiles at once: its loops are short.
+                    held += rows
+                    if i >= m or cols > TILE_COLS or held >= NARROW_TILES * TILE_ROWS:
+                        mm.epilogue(mm.context, c_panels, step, i0 + i - TILE_ROWS + rows - held,
+                                    j0 + jb, held, cols)
+                        held = 0
             pb += p_block if p_block > 0 else 1
         jb += col_block
 
@@ -365,24 +375,7 @@ cdef void multiply(Matmul* mm) noexcept nogil:
 
 cdef enum:
     LONG_ROW = 256
-
-
-cdef inline void close_up(real* panel, Py_ssize_t step, Py_ssize_t rows,
-                          Py_ssize_t cols) noexcept nogil:
-    # Move the panel's rows side by side.
-    cdef Py_ssize_t r
-    if step != cols:
-        for r in range(1, rows):
-            memmove(panel + r * cols, panel + r * step, cols * sizeof(real))
-
-
-ctypedef struct Forward:
-    const real* b           # bias, or NULL
-    real* z                 # where z is kept, or NULL
-    real* y
-    Py_ssize_t step         # columns of z and y
-    int kind
-    real alpha
+    MOST_LANES = 16
 
 
 cdef inline void add(const_restricted a, const_restricted b, restricted y,
@@ -398,25 +391,59 @@ cdef inline void add_to(restricted y, const_restricted b, Py_ssize_t n) noexcept
         y[j] = y[j] + b[j]
 
 
+cdef inline void close_up(real* panel, Py_ssize_t step, Py_ssize_t rows, Py_ssize_t cols,
+                          const real* b) noexcept nogil:
+    # Move the panel's rows side by side, and add the bias to each (NULL: none).
+    cdef real bias[MOST_LANES]
+    cdef real row[MOST_LANES]
+    cdef Py_ssize_t r, l
+    if cols <= LANES_PER_VECTOR and step >= TILE_COLS:
+        # Whole vectors: what is written beyond a row lies before the next row to be read.
+        for l in range(LANES_PER_VECTOR):
+            bias[l] = b[l] if b and l < cols else 0
+        for r in range(rows):
+            for l in range(LANES_PER_VECTOR):
+                row[l] = panel[r * step + l] + bias[l]
+            for l in range(LANES_PER_VECTOR):
+                panel[r * cols + l] = row[l]
+        return
+    if b and step == 1:
+        for r in range(rows):
+            panel[r] = panel[r] + b[0]
+        return
+    if b:
+        for r in range(rows):
+            add_to(panel + r * step, b, cols)
+    if step != cols:
+        for r in range(1, rows):
+            memmove(panel + r * cols, panel + r * step, cols * sizeof(real))
+
+
+ctypedef struct Forward:
+    const real* b           # bias, or NULL
+    real* z                 # where z is kept, or NULL
+    real* y
+    Py_ssize_t step         # columns of z and y
+    int kind
+    real alpha
+
+
 cdef void forward_epilogue(const void* context, real* panel, Py_ssize_t step, Py_ssize_t i,
                            Py_ssize_t j, Py_ssize_t rows, Py_ssize_t cols) noexcept nogil:
     # z = panel + b; y = activation(z)
     cdef const Forward* f = <const Forward*>context
     cdef Py_ssize_t r, at
-    if f.b and f.kind == LINEAR and not f.z and cols > 1:
+    if cols == f.step and cols < LONG_ROW:
+        close_up(panel, step, rows, cols, f.b)
+        cols = rows * cols
+        rows = 1
+    elif f.b and f.kind == LINEAR and not f.z:
         for r in range(rows):
             add(panel + r * step, f.b + j, f.y + (i + r) * f.step + j, cols)
         return
-    if f.b and cols == 1:
-        for r in range(rows):
-            panel[r * step] = panel[r * step] + f.b[j]
     elif f.b:
         for r in range(rows):
             add_to(panel + r * step, f.b + j, cols)
-    if cols == f.step and cols < LONG_ROW:
-        close_up(panel, step, rows, cols)
-        cols = rows * cols
-        rows = 1
     for r in range(rows):
         at = (i + r) * f.step + j
         if f.z:
@@ -438,7 +465,7 @@ cdef void backward_data_epilogue(const void* context, real* panel, Py_ssize_t st
     cdef const BackwardData* d = <const BackwardData*>context
     cdef Py_ssize_t r, at
     if cols == d.step and cols < LONG_ROW:
-        close_up(panel, step, rows, cols)
+        close_up(panel, step, rows, cols, NULL)
         cols = rows * cols
         rows = 1
     for r in range(rows):
@@ -475,7 +502,7 @@ cdef void backward_weights_epilogue(const void* context, real* panel, Py_ssize_t
     cdef const BackwardWeights* d = <const BackwardWeights*>context
     cdef Py_ssize_t r
     if cols == d.step and cols < LONG_ROW:
-        close_up(panel, step, rows, cols)
+        close_up(panel, step, rows, cols, NULL)
         cols = rows * cols
         rows = 1
     for r in range(rows):
