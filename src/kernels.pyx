@@ -87,6 +87,10 @@ def loss_into(str kind, const real[:, ::1] y, t, labels, r, real[:, ::1] dy, dou
     apart(dy, y)
     if values.shape[0] != rows:
         raise ValueError(f"values must have {rows} rows; received {values.shape[0]}")
+    # values holds doubles: as many bytes as this many numbers.
+    i = rows * <Py_ssize_t>(sizeof(double) // sizeof(real))
+    if overlaps(<const char*>&values[0], i, y) or overlaps(<const char*>&values[0], i, dy):
+        raise ValueError("the output values must not overlap another argument")
     if loss_takes_labels(code):
         label = labels
         if label.shape[0] != rows:
@@ -100,6 +104,9 @@ def loss_into(str kind, const real[:, ::1] y, t, labels, r, real[:, ::1] dy, dou
         target = t
         same_shape("y", y, "t", target)
         apart(dy, target)
+        if overlaps(<const char*>&values[0], rows * <Py_ssize_t>(sizeof(double) // sizeof(real)),
+                    target):
+            raise ValueError("the output values must not overlap another argument")
         target_data = start(target)
     if r is not None:
         weight = r
@@ -210,7 +217,7 @@ def dense_into(const real[:, ::1] x, const real[:, ::1] w, b, real[:, ::1] z, re
     """
     cdef Forward f
     cdef void* raw
-    cdef int k
+    cdef int _k
     cdef const real[::1] bias
     cdef Py_ssize_t rows = x.shape[0], n_in = w.shape[0], n_out = w.shape[1]
     cdef real* scratch
@@ -236,6 +243,8 @@ def dense_into(const real[:, ::1] x, const real[:, ::1] w, b, real[:, ::1] z, re
         if bias.shape[0] != n_out:
             raise ValueError(f"b must have {n_out} numbers; received {bias.shape[0]}")
         f.b = &bias[0] if n_out else NULL
+        if overlaps(<const char*>f.b, n_out, y) or overlaps(<const char*>f.b, n_out, z):
+            raise ValueError("the output must not overlap an input")
     if not start(y):
         return
     f.z = start(z)
@@ -245,7 +254,7 @@ def dense_into(const real[:, ::1] x, const real[:, ::1] w, b, real[:, ::1] z, re
     raw = take_scratch(scratch_size(rows, n_out, n_in), n_threads)
     scratch = aligned_in(raw)
     with nogil:
-        for k in range(repeats):
+        for _k in range(repeats):
             dense(start(x), start(w), &f, rows, n_in, n_out, False, n_threads, scratch,
                   scratch_size(rows, n_out, n_in))
         free(raw)
@@ -257,7 +266,7 @@ def dense_backward_data_into(const real[:, ::1] dz, const real[:, ::1] w, const 
     """dx = (dz w^T) activation'(z or y); zy is not read for 'linear'."""
     cdef BackwardData d
     cdef void* raw
-    cdef int k
+    cdef int _k
     cdef Py_ssize_t rows = dz.shape[0], n_in = w.shape[0], n_out = w.shape[1]
     cdef real* scratch
     d.kind = kind_of(activation, ACTIVATIONS, "activation")
@@ -282,7 +291,7 @@ def dense_backward_data_into(const real[:, ::1] dz, const real[:, ::1] w, const 
     raw = take_scratch(scratch_size(rows, n_in, n_out), n_threads)
     scratch = aligned_in(raw)
     with nogil:
-        for k in range(repeats):
+        for _k in range(repeats):
             dense_backward_data(start(dz), start(w), &d, rows, n_in, n_out, n_threads, scratch,
                                 scratch_size(rows, n_in, n_out))
         free(raw)
@@ -295,7 +304,7 @@ def dense_backward_weights_into(const real[:, ::1] x, const real[:, ::1] dz, rea
     cdef Py_ssize_t rows = x.shape[0], n_in = x.shape[1], n_out = dz.shape[1]
     cdef real* scratch
     cdef void* raw
-    cdef int k
+    cdef int _k
     cdef Py_ssize_t numbers = scratch_size(n_in, n_out, rows)
     cdef const char* sums = <const char*>&db[0] if db.shape[0] else NULL
     if dz.shape[0] != rows:
@@ -321,7 +330,7 @@ def dense_backward_weights_into(const real[:, ::1] x, const real[:, ::1] dz, rea
     raw = take_scratch(larger(numbers, 2 * n_out), n_threads)
     scratch = aligned_in(raw)
     with nogil:
-        for k in range(repeats):
+        for _k in range(repeats):
             if g.dw:
                 dense_backward_weights(start(x), start(dz), &g, rows, n_in, n_in, n_out, False,
                                        n_threads, scratch, numbers)

@@ -163,6 +163,12 @@ class TestEachFormulaTwice:
         for op in OPS:
             assert hasattr(plan.Executor, "loss_step" if op == "loss" else op), op
 
+    @pytest.mark.parametrize("op", OPS)
+    def test_both_floors_agree_on_what_a_step_writes(self, op: str) -> None:
+        reads, writes = runtime.core("float32").parse_op(op)
+        assert tuple(writes) == plan.WRITES[op]
+        assert bool(set(reads) & set(writes)) == (op in plan.IN_PLACE)
+
     def test_every_layer_is_in_the_table(self) -> None:
         from nncore import layers
 

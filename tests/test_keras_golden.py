@@ -102,6 +102,17 @@ def test_recording_says_what_made_it_and_is_small() -> None:
     assert RECORDING.stat().st_size < 500_000
 
 
+def _plan_of(case: Any) -> Any:
+    """Return the plan that a case trains by."""
+    from nncore.compiler import compile_plan
+
+    shape = (3, 4) if case.images else (6,)
+    model = nncore.Sequential([nncore.Input(shape), *case.layers(nncore)])
+    optimizer, loss = (golden._made(nncore, value) for value in (case.optimizer, case.loss))
+    model.compile(optimizer, loss)
+    return compile_plan(model.layers, "train", loss=model.loss, optimizer=model.optimizer)
+
+
 def test_cases_cover_every_kernel() -> None:
     """A new activation, loss, optimizer or schedule needs a case."""
     core = nncore.runtime.core("float32")
@@ -110,6 +121,10 @@ def test_cases_cover_every_kernel() -> None:
     for activation in core.ACTIVATIONS:
         name = approximate.get(activation, activation)
         assert f"activation_{name} " in names + " ", f"no case for the activation {activation}"
+    plans = [_plan_of(case) for case in CASES.values()]
+    losses = {step.kind for plan in plans for step in plan.steps if step.op == "loss"}
+    assert set(core.LOSSES) == losses, "losses without a case"
+    assert set(core.OPTIMIZERS) == {plan.optimizer for plan in plans}, "optimizers without a case"
     known = set(nncore.optimizers.schedules.__all__) - {
         "LearningRateSchedule", "deserialize", "get", "serialize",
     }  # fmt: skip

@@ -318,22 +318,100 @@ def test_threads_do_not_change_a_bit(dtype):
             np.testing.assert_array_equal(a, c)
 
 
-def test_nothing_is_written_outside(dtype):
+#: Each kernel that writes: its inputs and outputs with their shapes (m rows, i inputs, o outputs;
+#: "d": in double whatever the module's type), and a call.
+WRITERS = {
+    "activate_into": (
+        {"z": "mo"}, {"y": "mo"}, lambda c, a: c.activate_into("sigmoid", a["z"], a["y"]),
+    ),
+    "activate_backward_into": (
+        {"dy": "mo", "zy": "mo"}, {"dx": "mo"},
+        lambda c, a: c.activate_backward_into("tanh", a["dy"], a["zy"], a["dx"]),
+    ),
+    "loss_into": (
+        {"y": "mo", "t": "mo"}, {"dy": "mo", "values": "dm"},
+        lambda c, a: c.loss_into(
+            "mean_squared_error", a["y"], a["t"], None, None, a["dy"], a["values"]
+        ),
+    ),
+    "update_into": (
+        {"g": "1o"}, {"w": "1o", "slots": "2o"},
+        lambda c, a: c.update_into("adam", a["w"], a["g"], a["slots"], 0.01, 0, HYPER["adam"]),
+    ),
+    "dense_into": (
+        {"x": "mi", "w": "io", "b": "o"}, {"z": "mo", "y": "mo"},
+        lambda c, a: c.dense_into(a["x"], a["w"], a["b"], a["z"], a["y"], "sigmoid", 0.0, 2),
+    ),
+    "dense_backward_data_into": (
+        {"dz": "mo", "w": "io", "zy": "mi"}, {"dx": "mi"},
+        lambda c, a: c.dense_backward_data_into(a["dz"], a["w"], a["zy"], a["dx"], "tanh", 0.0, 2),
+    ),
+    "dense_backward_weights_into": (
+        {"x": "mi", "dz": "mo"}, {"dw": "io", "db": "o"},
+        lambda c, a: c.dense_backward_weights_into(a["x"], a["dz"], a["dw"], a["db"], 2),
+    ),
+    "dropout_into": (
+        {"x": "mo"}, {"y": "mo"}, lambda c, a: c.dropout_into(a["x"], a["y"], 0.5, 1, 2),
+    ),
+}  # fmt: skip
+
+
+def shaped(letters, sizes):
+    return tuple(sizes.get(letter) or int(letter) for letter in letters.removeprefix("d"))
+
+
+def test_every_kernel_that_writes_is_in_the_table(dtype):
+    assert set(WRITERS) == {n for n in dir(runtime.core(dtype)) if n.endswith("_into")}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_nothing_is_written_outside(name, dtype):
     """Outputs lie between guards, which must stay as they were."""
     rng = np.random.default_rng(6)
-    core = runtime.core(dtype)
+    core, guard = runtime.core(dtype), 64
+    inputs, outputs, call = WRITERS[name]
     for rows, n_in, n_out in SHAPES:
-        guard = 64
-        whole = np.full(rows * n_out + 2 * guard, 7.0, dtype)
-        y = whole[guard : guard + rows * n_out].reshape(rows, n_out)
-        x = rng.normal(size=(rows, n_in)).astype(dtype)
-        w = rng.normal(size=(n_in, n_out)).astype(dtype)
-        core.dense_into(x, w, None, np.empty((0, 0), dtype), y, "sigmoid", 0.0, 2)
-        assert (whole[:guard] == 7).all()
-        assert (whole[-guard:] == 7).all()
-        core.activate_into("relu", np.ascontiguousarray(x @ w), y, 0.0)
-        assert (whole[:guard] == 7).all()
-        assert (whole[-guard:] == 7).all()
+        sizes = {"m": rows, "i": n_in, "o": n_out}
+        arrays = {k: rng.normal(size=shaped(v, sizes)).astype(dtype) for k, v in inputs.items()}
+        wholes = {}
+        for key, letters in outputs.items():
+            shape = shaped(letters, sizes)
+            kind = "float64" if letters.startswith("d") else dtype
+            wholes[key] = np.full(math.prod(shape) + 2 * guard, 7.0, kind)
+            arrays[key] = wholes[key][guard:-guard].reshape(shape)
+        call(core, arrays)
+        for key, whole in wholes.items():
+            assert (whole[:guard] == 7).all(), f"{key} before {sizes}"
+            assert (whole[-guard:] == 7).all(), f"{key} behind {sizes}"
+            assert not (arrays[key] == 7).all(), f"{key} is not written {sizes}"
+
+
+OVERLAPS = [
+    (name, out, other)
+    for name, (inputs, outputs, _) in WRITERS.items()
+    for out in outputs
+    for other in (*inputs, *outputs)
+    if out != other and not (outputs[out] + {**inputs, **outputs}[other]).count("d")
+]
+
+
+@pytest.mark.parametrize(("name", "out", "other"), OVERLAPS)
+def test_outputs_must_not_overlap(name, out, other, dtype):
+    """Kernels read and write through restricted pointers."""
+    inputs, outputs, call = WRITERS[name]
+    sizes = {"m": 3, "i": 4, "o": 5}
+    shapes = {k: shaped(v, sizes) for k, v in {**inputs, **outputs}.items()}
+    arrays = {
+        k: np.zeros(shape, "float64" if outputs.get(k, "").startswith("d") else dtype)
+        for k, shape in shapes.items()
+    }
+    base = np.zeros(100, dtype)
+    size = math.prod(shapes[other])
+    at = math.prod(shapes[out]) - 1  # the last number of the one is the first of the other
+    arrays[out] = base[: at + 1].reshape(shapes[out])
+    arrays[other] = base[at : at + size].reshape(shapes[other])
+    with pytest.raises(ValueError, match="overlap"):
+        call(runtime.core(dtype), arrays)
 
 
 def test_unaligned_and_strided_inputs(dtype):
@@ -446,10 +524,3 @@ def test_empty_arrays_are_no_problem(dtype):
     dw, db = kernels.dense_backward_weights(np.empty((0, 3), dtype), np.empty((0, 2), dtype))
     assert (dw == 0).all()
     assert (db == 0).all()
-
-
-def test_outputs_must_not_overlap_inputs(dtype):
-    core = runtime.core(dtype)
-    a = np.zeros((2, 2), dtype)
-    with pytest.raises(ValueError, match="overlap"):
-        core.activate_into("relu", a, a, 0.0)
