@@ -16,6 +16,7 @@ OPTIMIZERS: dict[str, int]
 REDUCTIONS: dict[str, int]
 HYPER: tuple[str, ...]
 OPS: dict[str, str]
+INPUTS: dict[str, str]
 SOURCE_CODES: tuple[str, ...]
 
 _Array = NDArray[Any]
