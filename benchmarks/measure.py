@@ -182,3 +182,28 @@ def parser(description):
 def medians(times):
     """Return each peer's median."""
     return {name: statistics.median(values) for name, values in times.items()}
+
+
+def show(names, peers, times, notes):
+    """Print each peer's times and its ratio to nncore's, or why there are none."""
+    middle = medians(times)
+    for name in names:
+        title = peers[name].title if name in peers else name
+        if name in times:
+            ratio = middle[name] / middle["nncore"]
+            print(f"  {title:<18} {bench.shown(times[name]):>28}  {ratio:8.2f} x")
+        elif name in notes:
+            print(f"  {title:<18} {notes[name]}")
+
+
+def save(options, kind, peers, missing, **more):
+    """Write the results where --json says, and end the peers' processes."""
+    if options.json:
+        found = bench.circumstances(
+            kind=kind, dtype=options.dtype, threads=options.threads, missing=missing,
+            titles={name: peer.title for name, peer in peers.items()},
+            versions={k: v for peer in peers.values() for k, v in peer.versions.items()}, **more,
+        )  # fmt: skip
+        bench.write_json(options.json, found)
+    for peer in peers.values():
+        peer.close()

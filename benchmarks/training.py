@@ -29,7 +29,6 @@ def main() -> int:
 
     names = list(dict.fromkeys(["nncore", *options.peers]))
     peers, missing = measure.start(names, options.threads, options.dtype)
-    titles = {name: peer.title for name, peer in peers.items()}
     peak = runtime.core(options.dtype).peak_gflops(0.3)
     print(f"\n{options.dtype}, {options.threads} thread(s); peak of one core {peak:.0f} GFLOP/s")
     print("microseconds per step: median (fastest-slowest)\n")
@@ -55,34 +54,19 @@ def main() -> int:
                 notes[name] = f"not timed: its weights are {apart:.0e} apart"
                 wrong += 1
         times = measure.in_turn(ready, "time_epochs", options.repeats, options.seconds)
-        medians = measure.medians(times)
-        ours = medians["nncore"]
         limit = work.flops / peak / 1e3 / options.threads
         print(f"{work.name}, batch {work.batch_size}: matmuls at the peak {limit:.2f}")
-        for name in names:
-            if name in times:
-                ratio = medians[name] / ours
-                print(f"  {titles[name]:<18} {bench.shown(times[name]):>28}  {ratio:8.2f} x")
-            elif name in notes:
-                print(f"  {titles[name]:<18} {notes[name]}")
+        measure.show(names, peers, times, notes)
         results.append(
             {
                 "network": work.name, "batch_size": work.batch_size, "flops": work.flops,
                 "parameters": work.parameters, "microseconds": times, "notes": notes,
             }
         )  # fmt: skip
-    if options.json:
-        bench.write_json(
-            options.json,
-            bench.circumstances(
-                kind="training", dtype=options.dtype, threads=options.threads, peak_gflops=peak,
-                dropped_from_environment=dropped, titles=titles, missing=missing,
-                versions={k: v for peer in peers.values() for k, v in peer.versions.items()},
-                results=results,
-            ),
-        )  # fmt: skip
-    for peer in peers.values():
-        peer.close()
+    measure.save(
+        options, "training", peers, missing, peak_gflops=peak, dropped_from_environment=dropped,
+        results=results,
+    )  # fmt: skip
     return 1 if wrong else 0
 
 
