@@ -3,7 +3,7 @@
     python benchmarks/inference.py [--rows 1 10000] [--peers nncore numpy onnxruntime] [--json FILE]
 
 A call takes a NumPy array and returns one, as a service would make it. A peer whose outputs differ
-from nncore's is not timed.
+from those of plain NumPy is not timed, nncore first of all.
 """
 
 from __future__ import annotations
@@ -19,20 +19,24 @@ TOLERANCE = {"float32": 1e-4, "float64": 1e-9}
 def main() -> int:
     """Run the table; 1 if a result was wrong."""
     parser = measure.parser(__doc__.partition("\n")[0])
-    parser.add_argument("--rows", nargs="+", type=int, default=[1, 32, 256, 10_000])
+    parser.add_argument("--rows", nargs="+", type=measure.positive, default=[1, 32, 256, 10_000])
     options = parser.parse_args()
     dropped = measure.begin(options.threads)
     from nncore import bench, runtime
 
     names = list(dict.fromkeys(["nncore", *options.peers]))
+    works = bench.find(options.only)
+    bench.check_writable(options.json)
     peers, missing = measure.start(names, options.threads, options.dtype)
+    titles = {name: peer.title for name, peer in peers.items()}
     peak = runtime.core(options.dtype).peak_gflops(0.3)
     print(f"\n{options.dtype}, {options.threads} thread(s); peak of one core {peak:.0f} GFLOP/s")
     print("microseconds per call: median (fastest-slowest)\n")
     results, wrong = [], 0
-    for work in bench.find(options.only):
+    for work in works:
         weights = work.model("compiled", options.dtype).get_weights()
         x = np.random.default_rng(0).standard_normal((max(options.rows), work.sizes[0]))
+        plain = bench.plain_predict(work, weights)
         serving, notes = {}, {}
         for name, peer in peers.items():
             try:
@@ -42,35 +46,48 @@ def main() -> int:
                 notes[name] = str(error)
         for rows in options.rows:
             part = np.ascontiguousarray(x[:rows], options.dtype)
-            ready, wanted, said = {}, None, dict(notes)
+            ready, wanted, said = {}, plain(part), dict(notes)
             for name, peer in serving.items():
                 try:
                     found = np.asarray(peer.call("rows", part)).reshape(rows, -1)
                 except measure.MissingError as error:
                     said[name] = str(error)
                     continue
-                if wanted is None:
-                    wanted = found
                 apart = float(np.abs(found - wanted).max() / np.abs(wanted).max())
                 if apart <= TOLERANCE[options.dtype]:
                     ready[name] = peer
                 else:
                     said[name] = f"not timed: its outputs are {apart:.0e} apart"
                     wrong += 1
-            times = measure.in_turn(ready, "time_predict", options.repeats, options.seconds)
+            times, failed = measure.in_turn(
+                ready, "time_predict", options.repeats, options.seconds, rest=options.threads > 1
+            )
+            said |= failed
             flops = work.forward_flops(rows)
             print(f"{work.name}, {rows:,} rows: matmuls at the peak {flops / peak / 1e3:.2f}")
-            measure.show(names, peers, times, said)
+            for name in names:
+                if name in times:
+                    print(measure.line(titles[name], name, times))
+                elif name in said:
+                    print(f"  {titles[name]:<18} {said[name]}")
             results.append(
                 {
                     "network": work.name, "rows": rows, "flops": flops,
                     "parameters": work.parameters, "microseconds": times, "notes": said,
                 }
             )  # fmt: skip
-    measure.save(
-        options, "inference", peers, missing, peak_gflops=peak, dropped_from_environment=dropped,
-        results=results,
-    )  # fmt: skip
+    if options.json:
+        bench.write_json(
+            options.json,
+            bench.circumstances(
+                kind="inference", dtype=options.dtype, threads=options.threads, peak_gflops=peak,
+                dropped_from_environment=dropped, titles=titles, missing=missing,
+                versions={k: v for peer in peers.values() for k, v in peer.versions.items()},
+                results=results,
+            ),
+        )  # fmt: skip
+    for peer in peers.values():
+        peer.close()
     return 1 if wrong else 0
 
 

@@ -13,28 +13,23 @@ import os
 import statistics
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 from peers import PEERS, UnsupportedError
 
 from nncore import bench
-
-#: Set on some machines for the sake of old OpenBLAS builds; they slow a current one down.
-DROPPED = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
+from nncore.cli import _positive as positive
+from nncore.cli import _seconds as seconds
 
 
 def environment(threads):
     """Set the number of threads of every library; for this process and those it starts."""
-    for name in (
-        "NNCORE_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS",
-        "NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS",
-    ):  # fmt: skip
-        os.environ[name] = str(threads)
+    dropped = bench.pin(threads)
     os.environ["XLA_FLAGS"] = (
         f"--xla_cpu_multi_thread_eigen={'false' if threads == 1 else 'true'} "
         f"intra_op_parallelism_threads={threads}"
     )
-    dropped = [name for name in DROPPED if os.environ.pop(name, None) is not None]
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
     return dropped
@@ -49,8 +44,7 @@ def begin(threads):
     os.environ["NNCORE_BENCH_DROPPED"] = " ".join(dropped)
     if dropped:
         print(f"not used here: {', '.join(dropped)} (they slow a current OpenBLAS down)")
-    sys.stdout.flush()
-    return os.execv(sys.executable, [sys.executable, *sys.argv])
+    return bench.begin_anew()
 
 
 def _serve(connection, name, threads, dtype):
@@ -85,16 +79,20 @@ def _serve(connection, name, threads, dtype):
 
 
 def _time_epochs(peer, seconds):
-    """Return microseconds of one step, from about so many seconds of whole epochs."""
-    n, done = 1, 0
+    """Return microseconds of one step, from about so many seconds of whole epochs in one call.
+
+    The first call after ``train`` only makes ready: it compiles, and learns what an epoch takes.
+    """
+    if seconds <= 0:
+        peer.epochs(1)
+        n = 1
+    else:
+        n = max(1, round(seconds / peer.epoch_seconds))
     start = time.perf_counter()
-    while True:
-        peer.epochs(n)
-        done += n
-        took = time.perf_counter() - start
-        if took >= seconds:
-            return 1e6 * took / done / peer.work.steps
-        n = max(1, int(done * (seconds - took) / took))
+    peer.epochs(n)
+    took = time.perf_counter() - start
+    peer.epoch_seconds = took / n
+    return 1e6 * took / n / peer.work.steps
 
 
 class MissingError(Exception):
@@ -155,13 +153,49 @@ def start(names, threads, dtype, say=print):
     return peers, missing
 
 
-def in_turn(peers, method, repeats, seconds):
-    """Return each peer's times, round after round."""
-    return bench.interleave(
-        {name: lambda s, p=peer: p.call(method, s) for name, peer in peers.items()},
-        repeats,
-        seconds,
+#: Threads of some libraries spin so long after their work, waiting for more.
+_REST = 0.2
+
+
+def in_turn(peers, method, repeats, seconds, rest=False):
+    """Return each peer's times, round after round, and why some have none.
+
+    With ``rest``, the threads of one may fall asleep before the next begins.
+    """
+    failed = {}
+
+    def run(name, peer, wanted):
+        if name in failed:
+            return None
+        try:
+            return peer.call(method, wanted)
+        except MissingError as error:
+            failed[name] = f"failed while it was timed: {error}"
+            return None
+        finally:
+            if rest and len(peers) > 1:
+                time.sleep(_REST)
+
+    times = bench.interleave(
+        {name: partial(run, name, peer) for name, peer in peers.items()}, repeats, seconds
     )
+    return {name: values for name, values in times.items() if name not in failed}, failed
+
+
+def peak_mb():
+    """Return the most megabytes that this process has had in memory; None where it is not told."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        # Not ru_maxrss, which also counts what the process was before exec.
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM"):
+                return int(line.split()[1]) / 1024
+    try:
+        import resource
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1 << 20 if sys.platform == "darwin" else 1 << 10)
 
 
 def parser(description):
@@ -169,41 +203,22 @@ def parser(description):
     import argparse
 
     result = argparse.ArgumentParser(description=description)
-    result.add_argument("--only", action="append", metavar="NETWORK", help="such as 64-64-10")
+    networks = [work.name for work in bench.WORKLOADS]
+    result.add_argument(
+        "--only", action="append", choices=networks, metavar="NETWORK", help="such as 64-64-10"
+    )
     result.add_argument("--peers", nargs="+", choices=list(PEERS), default=list(PEERS))
     result.add_argument("--dtype", choices=("float32", "float64"), default="float32")
-    result.add_argument("--threads", type=int, default=1)
-    result.add_argument("--repeats", type=int, default=7)
-    result.add_argument("--seconds", type=float, default=0.3, help="of each run, about")
+    result.add_argument("--threads", type=positive, default=1)
+    result.add_argument("--repeats", type=positive, default=7)
+    result.add_argument("--seconds", type=seconds, default=0.3, help="of each run, about")
     result.add_argument("--json", type=Path, metavar="FILE", help="write the results there")
     return result
 
 
-def medians(times):
-    """Return each peer's median."""
-    return {name: statistics.median(values) for name, values in times.items()}
-
-
-def show(names, peers, times, notes):
-    """Print each peer's times and its ratio to nncore's, or why there are none."""
-    middle = medians(times)
-    for name in names:
-        title = peers[name].title if name in peers else name
-        if name in times:
-            ratio = middle[name] / middle["nncore"]
-            print(f"  {title:<18} {bench.shown(times[name]):>28}  {ratio:8.2f} x")
-        elif name in notes:
-            print(f"  {title:<18} {notes[name]}")
-
-
-def save(options, kind, peers, missing, **more):
-    """Write the results where --json says, and end the peers' processes."""
-    if options.json:
-        found = bench.circumstances(
-            kind=kind, dtype=options.dtype, threads=options.threads, missing=missing,
-            titles={name: peer.title for name, peer in peers.items()},
-            versions={k: v for peer in peers.values() for k, v in peer.versions.items()}, **more,
-        )  # fmt: skip
-        bench.write_json(options.json, found)
-    for peer in peers.values():
-        peer.close()
+def line(title, name, times):
+    """Return a peer's line of a table: its times, and how many times nncore's they are."""
+    ratio = ""
+    if "nncore" in times:
+        ratio = f"{statistics.median(times[name]) / statistics.median(times['nncore']):8.2f} x"
+    return f"  {title:<18} {bench.shown(times[name]):>28}  {ratio}"

@@ -3,8 +3,9 @@
     python benchmarks/training.py [--peers nncore numpy torch] [--only 64-64-10] [--json FILE]
 
 A step is shuffle, gather, forward, loss, backward and update; whole epochs are timed, calls from
-Python included. Before that, each peer trains a few steps on the same rows from the same weights;
-one whose weights then differ from nncore's by more than conventions explain is not timed.
+Python included. Before that, each peer trains a few steps on the same rows from the same weights,
+and so does plain NumPy; one whose weights then differ from NumPy's by more than conventions explain
+is not timed, nncore first of all.
 """
 
 from __future__ import annotations
@@ -28,16 +29,22 @@ def main() -> int:
     from nncore import bench, runtime
 
     names = list(dict.fromkeys(["nncore", *options.peers]))
+    works = bench.find(options.only)
+    bench.check_writable(options.json)
     peers, missing = measure.start(names, options.threads, options.dtype)
+    titles = {name: peer.title for name, peer in peers.items()}
     peak = runtime.core(options.dtype).peak_gflops(0.3)
     print(f"\n{options.dtype}, {options.threads} thread(s); peak of one core {peak:.0f} GFLOP/s")
     print("microseconds per step: median (fastest-slowest)\n")
     results, wrong = [], 0
-    for work in bench.find(options.only):
+    for work in works:
         x, t = work.data(options.dtype)
         weights = work.model("compiled", options.dtype).get_weights()
-        ready, notes = {}, {}
-        wanted = None
+        ready, notes, differences = {}, {}, {}
+        oracle = work.model("reference", options.dtype)
+        rows = work.checked_steps * work.batch_size
+        oracle.fit(x[:rows], t[:rows], batch_size=work.batch_size, shuffle=False, verbose=0)
+        wanted = oracle.get_weights()
         for name, peer in peers.items():
             try:
                 peer.call("train", work, weights, x, t)
@@ -45,28 +52,43 @@ def main() -> int:
             except measure.MissingError as error:
                 notes[name] = str(error)
                 continue
-            if wanted is None:
-                wanted = found  # nncore's own, which comes first
             apart = bench.apart(found, wanted, weights)
             if apart <= max(TOLERANCE[options.dtype], OTHER_CONVENTION.get(name, 0)):
                 ready[name] = peer
             else:
                 notes[name] = f"not timed: its weights are {apart:.0e} apart"
                 wrong += 1
-        times = measure.in_turn(ready, "time_epochs", options.repeats, options.seconds)
+            differences[name] = apart
+        times, failed = measure.in_turn(
+            ready, "time_epochs", options.repeats, options.seconds, rest=options.threads > 1
+        )
+        notes |= failed
         limit = work.flops / peak / 1e3 / options.threads
         print(f"{work.name}, batch {work.batch_size}: matmuls at the peak {limit:.2f}")
-        measure.show(names, peers, times, notes)
+        for name in names:
+            if name in times:
+                print(measure.line(titles[name], name, times))
+            elif name in notes:
+                print(f"  {titles[name]:<18} {notes[name]}")
         results.append(
             {
                 "network": work.name, "batch_size": work.batch_size, "flops": work.flops,
                 "parameters": work.parameters, "microseconds": times, "notes": notes,
+                "differences": differences,
             }
         )  # fmt: skip
-    measure.save(
-        options, "training", peers, missing, peak_gflops=peak, dropped_from_environment=dropped,
-        results=results,
-    )  # fmt: skip
+    if options.json:
+        bench.write_json(
+            options.json,
+            bench.circumstances(
+                kind="training", dtype=options.dtype, threads=options.threads, peak_gflops=peak,
+                dropped_from_environment=dropped, titles=titles, missing=missing,
+                versions={k: v for peer in peers.values() for k, v in peer.versions.items()},
+                results=results,
+            ),
+        )  # fmt: skip
+    for peer in peers.values():
+        peer.close()
     return 1 if wrong else 0
 
 

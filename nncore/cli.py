@@ -28,6 +28,8 @@ _BATCH_SIZE = 32
 _LEARNING_RATE = 0.002
 _INK = " .:-=+*%@"
 _SHOWN = 5
+#: Says to a process that it was begun with so many threads for NumPy's BLAS.
+_PINNED = "NNCORE_BENCH_PINNED"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -45,6 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments end the process with 2, as argparse does.
     """
     options = _parser().parse_args(arguments)
+    options.whole_process = arguments is None
     try:
         options.run(options)
         if sys.stdout is not None:  # `nncore demo >&-`
@@ -111,7 +114,11 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--dtype", choices=("float32", "float64"), default="float32")
     bench.add_argument("--threads", type=_positive, default=1, metavar="N", help="default: 1")
     bench.add_argument(
-        "--seconds", type=float, default=0.15, metavar="S", help="of each run; default: %(default)s"
+        "--seconds",
+        type=_seconds,
+        default=0.15,
+        metavar="S",
+        help="of each run, about; default: %(default)s",
     )
     bench.add_argument("--repeats", type=_positive, default=5, metavar="N")
     bench.add_argument("--json", metavar="FILE", help="write the results there")
@@ -156,6 +163,15 @@ def _seed(text: str) -> int:
     raise argparse.ArgumentTypeError(f"must be an integer from 0 to 2**32 - 1; received {text}")
 
 
+def _seconds(text: str) -> float:
+    with contextlib.suppress(ValueError):
+        if 0 < float(text) <= 600:
+            return float(text)
+    raise argparse.ArgumentTypeError(
+        f"must be a number of seconds, above 0 and at most 600; received {text}"
+    )
+
+
 def _config(options: argparse.Namespace) -> None:
     import nncore
 
@@ -163,11 +179,17 @@ def _config(options: argparse.Namespace) -> None:
 
 
 def _bench(options: argparse.Namespace) -> None:
-    # Before NumPy starts its BLAS, which reads them once.
-    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ.setdefault(name, str(options.threads))
     from nncore import bench
 
+    bench.find(options.only)
+    bench.check_writable(options.json)
+    if options.whole_process and os.environ.get(_PINNED) != str(options.threads):
+        # NumPy's BLAS, which is loaded by now, reads the environment only once.
+        dropped = bench.pin(options.threads)
+        os.environ[_PINNED] = str(options.threads)
+        if dropped:
+            print(f"not used here: {', '.join(dropped)} (they slow a current OpenBLAS down)")
+        bench.begin_anew()
     results = bench.run(
         options.only, options.dtype, options.threads, options.repeats, options.seconds
     )

@@ -88,4 +88,5 @@ class Compiled(Eager):
 
     def _compiled(self, function):
         torch.compiler.reset()  # what was compiled for the net before
-        return torch.compile(function)
+        # Each number of rows gets code of its own, rather than one for all.
+        return torch.compile(function, dynamic=False)
