@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 from . import UnsupportedError
+
+EPSILON = 1e-7
 
 
 class Eager:
@@ -45,7 +49,7 @@ class Eager:
         loss = torch.nn.CrossEntropyLoss() if work.output == "softmax" else torch.nn.MSELoss()
         parameters = self.net.parameters()
         if work.optimizer == "adam":
-            self.optimizer = torch.optim.Adam(parameters, lr=1e-3, eps=1e-7, fused=True)
+            self.optimizer = torch.optim.Adam(parameters, lr=1e-3, eps=EPSILON, fused=True)
         elif work.optimizer == "sgd":
             self.optimizer = torch.optim.SGD(parameters, lr=0.01, fused=True)
         else:
@@ -59,8 +63,15 @@ class Eager:
 
     def check(self, steps):
         size = self.work.batch_size
-        for at in range(0, steps * size, size):
-            self._step(self.x[at : at + size], self.t[at : at + size])
+        for k in range(steps):
+            if self.work.optimizer == "adam":
+                # It adds epsilon after the bias correction of the root, Keras and nncore before.
+                epsilon = EPSILON / math.sqrt(1 - 0.999 ** (k + 1))
+                self.optimizer.param_groups[0]["eps"] = epsilon
+            rows = slice(k * size, (k + 1) * size)
+            self._step(self.x[rows], self.t[rows])
+        if self.work.optimizer == "adam":
+            self.optimizer.param_groups[0]["eps"] = EPSILON
         dense = [part for part in self.net if isinstance(part, torch.nn.Linear)]
         return [a.detach().numpy() for d in dense for a in (d.weight.T, d.bias)]
 

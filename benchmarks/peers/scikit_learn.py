@@ -28,9 +28,11 @@ class ScikitLearn:
                 "its regressor has no sigmoid output, its classifier no squared loss"
             )
         classes = work.output == "softmax"
+        # Its squared error is halved; so is then an epsilon that is to mean the same.
+        epsilon = 1e-7 if classes else 0.5e-7
         net = (MLPClassifier if classes else MLPRegressor)(
             hidden_layer_sizes=work.sizes[1:-1], activation=work.hidden, solver=work.optimizer,
-            alpha=0.0, batch_size=work.batch_size, learning_rate_init=0.001, epsilon=1e-7,
+            alpha=0.0, batch_size=work.batch_size, learning_rate_init=0.001, epsilon=epsilon,
             shuffle=False, tol=0.0, n_iter_no_change=10**9, max_iter=1,
         )  # fmt: skip
         if classes:
