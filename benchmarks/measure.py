@@ -37,6 +37,7 @@ def environment(threads):
 
 def begin(threads):
     """Begin anew where the environment has to be another when Python starts."""
+    sys.stdout.reconfigure(line_buffering=True)  # to a file, too, as it comes
     if os.environ.get("NNCORE_BENCH_STARTED") == str(threads):
         return os.environ["NNCORE_BENCH_DROPPED"].split()
     dropped = environment(threads)
@@ -95,6 +96,10 @@ def _time_epochs(peer, seconds):
     return 1e6 * took / n / peer.work.steps
 
 
+#: Seconds in which a peer has to answer: compiling takes long, hanging longer.
+LONGEST = 300
+
+
 class MissingError(Exception):
     """Why there is no number."""
 
@@ -115,6 +120,9 @@ class Peer:
 
     def _answer(self):
         try:
+            if not self.connection.poll(LONGEST):
+                self.process.kill()
+                raise MissingError(f"no answer within {LONGEST} s; its process was ended")
             how, answer = self.connection.recv()
         except EOFError:
             raise MissingError("its process ended without a word") from None
