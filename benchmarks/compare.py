@@ -22,6 +22,9 @@ def rows(results):
             for key in ("network", "kernel", "shape", "what", "rows")
             if key in entry
         )
+        for library, runs in entry.get("runs", {}).items():
+            if runs:  # of whole jobs
+                yield f"{entry['job']} {library}", [run["seconds"] for run in runs]
         for who, times in entry.get("microseconds", {}).items():
             yield f"{name} {who}", times
 
@@ -55,8 +58,9 @@ def main(arguments=None) -> int:
         elif min(now[name]) > max(then[name]):
             mark = "SLOWER"
         print(f"{name:<50} {ratio:6.2f} x  {mark}")
-    for name in now.keys() - then.keys():
-        print(f"{name:<50} only after")
+    for name in now:
+        if name not in then:
+            print(f"{name:<50} only after")
     return 0
 
 

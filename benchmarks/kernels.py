@@ -176,7 +176,7 @@ def error(found, exact, dtype):
 
 def main() -> int:
     """Run all; 1 if a result was wrong."""
-    parser = measure.parser(__doc__.partition("\n")[0])
+    parser = measure.parser(__doc__.partition("\n")[0], peers=False)
     parser.set_defaults(repeats=9, seconds=0.05)
     parser.add_argument(
         "--numbers", type=measure.positive, default=1 << 16, help="of the elementwise kernels"
@@ -185,6 +185,7 @@ def main() -> int:
     dropped = measure.begin(options.threads)
     from nncore import bench, runtime
 
+    bench.check_writable(options.json)
     dtype = options.dtype
     core = runtime.core(dtype)
     peak = core.peak_gflops(0.3)

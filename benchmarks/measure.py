@@ -190,23 +190,7 @@ def in_turn(peers, method, repeats, seconds, rest=False):
     return {name: values for name, values in times.items() if name not in failed}, failed
 
 
-def peak_mb():
-    """Return the most megabytes that this process has had in memory; None where it is not told."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        # Not ru_maxrss, which also counts what the process was before exec.
-        for line in status.read_text().splitlines():
-            if line.startswith("VmHWM"):
-                return int(line.split()[1]) / 1024
-    try:
-        import resource
-    except ImportError:
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (1 << 20 if sys.platform == "darwin" else 1 << 10)
-
-
-def parser(description):
+def parser(description, peers=True):
     """Return the argument parser that the scripts share."""
     import argparse
 
@@ -215,7 +199,8 @@ def parser(description):
     result.add_argument(
         "--only", action="append", choices=networks, metavar="NETWORK", help="such as 64-64-10"
     )
-    result.add_argument("--peers", nargs="+", choices=list(PEERS), default=list(PEERS))
+    if peers:
+        result.add_argument("--peers", nargs="+", choices=list(PEERS), default=list(PEERS))
     result.add_argument("--dtype", choices=("float32", "float64"), default="float32")
     result.add_argument("--threads", type=positive, default=1)
     result.add_argument("--repeats", type=positive, default=7)

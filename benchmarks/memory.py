@@ -11,20 +11,13 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+from process import memory_mb
 
-
-def anonymous_mb():
-    """Return the megabytes of this process that no file backs; None where it is not told."""
-    status = Path("/proc/self/status")
-    if not status.exists():
-        return None
-    for line in status.read_text().splitlines():
-        if line.startswith("RssAnon"):
-            return int(line.split()[1]) / 1024
-    return None
+anonymous_mb = partial(memory_mb, "RssAnon")
 
 
 def main() -> int:
@@ -34,12 +27,14 @@ def main() -> int:
     parser.add_argument("--fits", type=int, default=1000)
     parser.add_argument("--file-mb", type=int, default=1500)
     parser.add_argument("--limit-mb", type=int, default=64, help="that a fit on the file may add")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there")
     options = parser.parse_args()
     if anonymous_mb() is None:
         print("this system does not tell a process its memory (no /proc/self/status): not measured")
         return 0
     from nncore import bench
 
+    bench.check_writable(options.json)
     work = bench.find(["64-64-10"])[0]
     model = work.model("compiled")
     x, t = work.data()
@@ -86,6 +81,13 @@ def main() -> int:
         )  # fmt: skip
         added = max(peak) - before
     print(f"fit on a memory-mapped file of {options.file_mb} MB: {added:+.1f} MB at most")
+    if options.json:
+        results = [
+            {"what": f"{options.predictions} predictions", "grown_mb": grown[0]},
+            {"what": f"{options.fits} trainings", "grown_mb": grown[1]},
+            {"what": f"fit on a file of {options.file_mb} MB", "grown_mb": added},
+        ]
+        bench.write_json(options.json, bench.circumstances(kind="memory", results=results))
     return 1 if max(grown) > 1 or added > options.limit_mb else 0
 
 

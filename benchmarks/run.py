@@ -21,14 +21,18 @@ def main() -> int:
     options = parser.parse_args()
     options.results.mkdir(parents=True, exist_ok=True)
     short = ["--repeats", "3", "--seconds", "0.05"] if options.quick else []
+    few = ["--predictions", "50000", "--fits", "50", "--file-mb", "200"] if options.quick else []
     jobs = [
         ("kernels", ["kernels.py", *short]),
         ("kernels-float64", ["kernels.py", "--dtype", "float64", *short]),
         ("training", ["training.py", *short]),
         ("training-float64", ["training.py", "--dtype", "float64", *short]),
         ("inference", ["inference.py", *short]),
+        ("optimizers", ["optimizers.py", *short]),
         ("threads", ["threads.py", *short]),
         ("jobs", ["jobs.py", *(["--repeats", "1"] if options.quick else [])]),
+        ("memory", ["memory.py", *few]),
+        ("footprint", ["footprint.py"]),
     ]
     failed = []
     for name, command in jobs:
@@ -39,13 +43,9 @@ def main() -> int:
         )
         if run.returncode:
             failed.append(name)
-    print("\n=== footprint and memory", flush=True)
-    subprocess.run([sys.executable, HERE / "footprint.py"], check=False)
-    few = ["--predictions", "50000", "--fits", "50", "--file-mb", "200"] if options.quick else []
-    if subprocess.run([sys.executable, HERE / "memory.py", *few], check=False).returncode:
-        failed.append("memory")
     picture = [sys.executable, HERE / "plot.py", options.results / "training.json"]
-    subprocess.run([*picture, options.results / "training.svg"], check=False)
+    for kind in ("svg", "png"):
+        subprocess.run([*picture, options.results / f"training.{kind}"], check=False)
     if failed:
         print(f"something is wrong in: {', '.join(failed)}")
     return 1 if failed else 0

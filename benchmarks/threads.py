@@ -17,13 +17,16 @@ import numpy as np
 
 def main() -> int:
     """Run the table; 1 if some bits differed."""
-    parser = measure.parser(__doc__.partition("\n")[0])
+    parser = measure.parser(__doc__.partition("\n")[0], peers=False)
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    parser.add_argument("--most", type=int, default=available, help="threads; default: processors")
+    parser.add_argument(
+        "--most", type=measure.positive, default=available, help="threads; default: processors"
+    )
     options = parser.parse_args()
     measure.begin(options.most)
     from nncore import bench
 
+    bench.check_writable(options.json)
     counts = [1]
     while counts[-1] * 2 <= options.most:
         counts.append(counts[-1] * 2)
