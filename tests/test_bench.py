@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import numpy as np
 import pytest
 
 import nncore
-from nncore import bench, cli
+from nncore import bench, cli, runtime
 
 ROOT = Path(__file__).parents[1]
 QUICK = {"repeats": 2, "seconds": 0.001}
@@ -26,7 +28,8 @@ def scripts(monkeypatch: pytest.MonkeyPatch):
     before = set(sys.modules)
     yield importlib.import_module
     for name in set(sys.modules) - before:
-        if name.split(".")[0] in ("measure", "peers", "compare", "plot", "training"):
+        file = getattr(sys.modules[name], "__file__", None) or ""
+        if Path(file).is_relative_to(ROOT / "benchmarks"):
             del sys.modules[name]
 
 
@@ -86,6 +89,50 @@ def test_a_wrong_result_is_not_timed(
 def test_an_unknown_network_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["bench", "--only", "5-5"]) == 1
     assert "no workload is called '5-5'; known: 2-2-2" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf", "x"])
+def test_a_wrong_time_is_an_error(capsys: pytest.CaptureFixture[str], seconds: str) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["bench", f"--seconds={seconds}"])
+    assert f"above 0 and at most 600; received {seconds}" in capsys.readouterr().err
+
+
+def test_where_nothing_can_be_written_nothing_is_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["bench", "--json", str(tmp_path)]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert f"--json {tmp_path} is a folder; give the name of a file" in captured.err
+
+
+def test_a_wrong_prediction_is_not_timed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(bench._FORMULAS, "sigmoid", lambda z: 1.001 / (1 + np.exp(-z)))
+    assert cli.main(["bench", "--only", "2-2-2", "--seconds", "0.001", "--repeats", "1"]) == 1
+    captured = capsys.readouterr()
+    assert "predictions not timed: they are 1e-03 apart" in captured.out
+    assert "predict 1" not in captured.out
+    assert "some results were wrong" in captured.err
+
+
+def test_the_process_begins_anew_with_its_threads_pinned(tmp_path: Path) -> None:
+    names = {*bench.DROPPED, cli._PINNED}
+    environment = {k: v for k, v in os.environ.items() if k not in names}
+    environment |= {"PYTHONPATH": str(Path(nncore.__file__).parents[1]), "OPENBLAS_L2_SIZE": "512"}
+    run = subprocess.run(
+        [
+            sys.executable, "-m", "nncore", "bench", "--only", "2-2-2", "--seconds", "0.001",
+            "--repeats", "1", "--json", "a.json",
+        ],
+        cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=100, check=False,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.startswith("not used here: OPENBLAS_L2_SIZE (")
+    assert run.stdout.count("step, batch") == 1
+    assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))["results"]
 
 
 def test_plain_numpy_is_the_model() -> None:
@@ -164,6 +211,78 @@ def test_a_peer_that_is_not_there_is_said(
     ((how, why),) = answers
     assert how == "unsupported"
     assert why.startswith("not installed")
+
+
+def test_a_peer_that_fails_while_it_is_timed_is_said(scripts) -> None:
+    measure = scripts("measure")
+
+    class Works:
+        def call(self, method, seconds):
+            return 2.0
+
+    class Fails:
+        calls = 0
+
+        def call(self, method, seconds):
+            self.calls += 1
+            if self.calls == 2:
+                raise measure.MissingError("MemoryError: no more")
+            return 1.0
+
+    times, failed = measure.in_turn({"a": Works(), "b": Fails()}, "time_predict", 3, 0.01)
+    assert times == {"a": [2.0] * 3}
+    assert failed == {"b": "failed while it was timed: MemoryError: no more"}
+
+
+def test_a_peer_that_does_not_answer_is_ended(scripts, monkeypatch: pytest.MonkeyPatch) -> None:
+    measure = scripts("measure")
+    peers, _ = measure.start(["numpy"], 1, "float32")
+    monkeypatch.setattr(measure, "LONGEST", 0)
+    monkeypatch.setattr(peers["numpy"].connection, "poll", lambda seconds: False, raising=False)
+    with pytest.raises(measure.MissingError, match="no answer within 0 s"):
+        peers["numpy"].call("versions")
+    peers["numpy"].close()
+    assert not peers["numpy"].process.is_alive()
+
+
+def test_the_error_of_a_kernel(scripts) -> None:
+    kernels = scripts("kernels")
+    exact = [np.ones(4), np.empty(0)]
+    assert kernels.error([np.ones(4), np.empty(0)], exact, "float64") == 0
+    assert kernels.error([np.full(4, 1.1), np.empty(0)], exact, "float32") > 1e5
+    assert not kernels.error([np.array([1, np.nan, 1, 1]), np.empty(0)], exact, "float32") <= 64
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_kernels_that_are_timed_are_right(scripts, dtype: str) -> None:
+    kernels = scripts("kernels")
+    core = runtime.core(dtype)
+    seen = []
+    for what, name, call, moved, found, exact in kernels.elementwise(core, dtype, 64 * 5):
+        call()
+        assert moved > 0
+        assert kernels.error(found, exact, dtype) <= kernels.EPSILONS, (what, name)
+        seen.append(name)
+    assert set(seen) == {*core.ACTIVATIONS, *core.LOSSES, *core.OPTIMIZERS}
+    for runner in kernels.with_adam(dtype, 5, 7, 3)[:2]:
+        runner()
+    assert kernels.with_adam(dtype, 5, 7, 3)[2] <= bench.TOLERANCE[dtype]
+
+
+def test_a_job_that_fails_is_said(scripts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs = scripts("jobs")
+    monkeypatch.setenv("PYTHONPATH", str(Path(nncore.__file__).parents[1]))
+    runs, notes = jobs.in_turn("digits", tmp_path / "none.npz", ["nncore"], 2)
+    assert runs == {}
+    assert notes["nncore"].startswith("failed (1): FileNotFoundError")
+    monkeypatch.setattr(jobs, "folder", lambda: None)
+    with pytest.raises(FileNotFoundError):
+        jobs.data("fashion")
+    (x, y), (x_test, y_test) = jobs.data("digits")
+    np.savez(tmp_path / "few.npz", x=x, y=y, x_test=x_test, y_test=y_test)
+    runs, notes = jobs.in_turn("digits", tmp_path / "few.npz", ["nncore"], 1)
+    assert notes == {}
+    assert runs["nncore"][0]["accuracy"] >= jobs.GOALS["digits"]
 
 
 def test_peers_give_the_same_results(scripts) -> None:
