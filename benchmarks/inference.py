@@ -28,7 +28,6 @@ def main() -> int:
     works = bench.find(options.only)
     bench.check_writable(options.json)
     peers, missing = measure.start(names, options.threads, options.dtype)
-    titles = {name: peer.title for name, peer in peers.items()}
     peak = runtime.core(options.dtype).peak_gflops(0.3)
     print(f"\n{options.dtype}, {options.threads} thread(s); peak of one core {peak:.0f} GFLOP/s")
     print("microseconds per call: median (fastest-slowest)\n")
@@ -65,29 +64,17 @@ def main() -> int:
             said |= failed
             flops = work.forward_flops(rows)
             print(f"{work.name}, {rows:,} rows: matmuls at the peak {flops / peak / 1e3:.2f}")
-            for name in names:
-                if name in times:
-                    print(measure.line(titles[name], name, times))
-                elif name in said:
-                    print(f"  {titles[name]:<18} {said[name]}")
+            measure.show(names, peers, times, said)
             results.append(
                 {
                     "network": work.name, "rows": rows, "flops": flops,
                     "parameters": work.parameters, "microseconds": times, "notes": said,
                 }
             )  # fmt: skip
-    if options.json:
-        bench.write_json(
-            options.json,
-            bench.circumstances(
-                kind="inference", dtype=options.dtype, threads=options.threads, peak_gflops=peak,
-                dropped_from_environment=dropped, titles=titles, missing=missing,
-                versions={k: v for peer in peers.values() for k, v in peer.versions.items()},
-                results=results,
-            ),
-        )  # fmt: skip
-    for peer in peers.values():
-        peer.close()
+    measure.save(
+        options, "inference", peers, missing, peak_gflops=peak, dropped_from_environment=dropped,
+        results=results,
+    )  # fmt: skip
     return 1 if wrong else 0
 
 

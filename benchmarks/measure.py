@@ -209,9 +209,26 @@ def parser(description, peers=True):
     return result
 
 
-def line(title, name, times):
-    """Return a peer's line of a table: its times, and how many times nncore's they are."""
-    ratio = ""
-    if "nncore" in times:
-        ratio = f"{statistics.median(times[name]) / statistics.median(times['nncore']):8.2f} x"
-    return f"  {title:<18} {bench.shown(times[name]):>28}  {ratio}"
+def show(names, peers, times, notes):
+    """Print each peer's times and its ratio to nncore's, or why there are none."""
+    middle = {name: statistics.median(values) for name, values in times.items()}
+    for name in names:
+        title = peers[name].title if name in peers else name
+        if name in times:
+            ratio = f"{middle[name] / middle['nncore']:8.2f} x" if "nncore" in middle else ""
+            print(f"  {title:<18} {bench.shown(times[name]):>28}  {ratio}")
+        elif name in notes:
+            print(f"  {title:<18} {notes[name]}")
+
+
+def save(options, kind, peers, missing, **more):
+    """Write the results where --json says, and end the peers' processes."""
+    if options.json:
+        found = bench.circumstances(
+            kind=kind, dtype=options.dtype, threads=options.threads, missing=missing,
+            titles={name: peer.title for name, peer in peers.items()},
+            versions={k: v for peer in peers.values() for k, v in peer.versions.items()}, **more,
+        )  # fmt: skip
+        bench.write_json(options.json, found)
+    for peer in peers.values():
+        peer.close()

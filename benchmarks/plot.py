@@ -35,8 +35,9 @@ def main(arguments=None) -> None:
     places = range(len(entries))
     figure, axes = plt.subplots(figsize=(9, 5.2), layout="constrained")
     limit = [e["flops"] / found["peak_gflops"] / 1e3 / found["threads"] for e in entries]
-    axes.fill_between(
-        places, limit, color="#dddddd", label="beyond the machine: matmuls at its peak"
+    axes.fill_between(places, limit, color="#eeeeee")
+    axes.plot(
+        places, limit, "--", color="#555555", label="the machine's limit:\nmatmuls at its peak"
     )
     names = sorted({name for e in entries for name in e["microseconds"]})
     for name in sorted(names, key=lambda n: n == "nncore"):
@@ -60,7 +61,7 @@ def main(arguments=None) -> None:
         f"{'s' if found['threads'] > 1 else ''}, nncore {found['nncore']}", fontsize=10,
     )  # fmt: skip
     axes.grid(axis="y", color="#eeeeee")
-    axes.legend(fontsize=8, loc="upper left")
+    figure.legend(fontsize=8, loc="outside right upper")
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     options.picture.parent.mkdir(parents=True, exist_ok=True)

@@ -32,7 +32,6 @@ def main() -> int:
     works = bench.find(options.only)
     bench.check_writable(options.json)
     peers, missing = measure.start(names, options.threads, options.dtype)
-    titles = {name: peer.title for name, peer in peers.items()}
     peak = runtime.core(options.dtype).peak_gflops(0.3)
     print(f"\n{options.dtype}, {options.threads} thread(s); peak of one core {peak:.0f} GFLOP/s")
     print("microseconds per step: median (fastest-slowest)\n")
@@ -65,11 +64,7 @@ def main() -> int:
         notes |= failed
         limit = work.flops / peak / 1e3 / options.threads
         print(f"{work.name}, batch {work.batch_size}: matmuls at the peak {limit:.2f}")
-        for name in names:
-            if name in times:
-                print(measure.line(titles[name], name, times))
-            elif name in notes:
-                print(f"  {titles[name]:<18} {notes[name]}")
+        measure.show(names, peers, times, notes)
         results.append(
             {
                 "network": work.name, "batch_size": work.batch_size, "flops": work.flops,
@@ -77,18 +72,10 @@ def main() -> int:
                 "differences": differences,
             }
         )  # fmt: skip
-    if options.json:
-        bench.write_json(
-            options.json,
-            bench.circumstances(
-                kind="training", dtype=options.dtype, threads=options.threads, peak_gflops=peak,
-                dropped_from_environment=dropped, titles=titles, missing=missing,
-                versions={k: v for peer in peers.values() for k, v in peer.versions.items()},
-                results=results,
-            ),
-        )  # fmt: skip
-    for peer in peers.values():
-        peer.close()
+    measure.save(
+        options, "training", peers, missing, peak_gflops=peak, dropped_from_environment=dropped,
+        results=results,
+    )  # fmt: skip
     return 1 if wrong else 0
 
 
