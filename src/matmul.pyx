@@ -214,7 +214,7 @@ cdef void multiply_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_ssiz
                          Py_ssize_t j1, real* scratch) noexcept nogil:
     # Rows i0..i1 and columns j0..j1 of c, by one thread. i0 and j0 are multiples of the tile.
     cdef Py_ssize_t m = i1 - i0, n = j1 - j0, k = mm.k
-    cdef Py_ssize_t p_block = k, col_block = n, b_numbers = k * round_up(mm.n, TILE_COLS)
+    cdef Py_ssize_t p_block = k, col_block = n, b_numbers = k * round_up(n, TILE_COLS)
     cdef bint split, pack_a, pack_b
     cdef Py_ssize_t a_size
     cdef real* a_panels = scratch
