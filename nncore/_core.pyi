@@ -158,6 +158,16 @@ def dense_backward_weights_into(
 def dropout_into(x: _Array, y: _Array, rate: float, seed: int, iteration: int = 0) -> None: ...
 def permutation(n: int, seed: int = 0, epoch: int = 0) -> _Array: ...
 def peak_gflops(seconds: float = 0.05) -> float: ...
+def scratch_spare(
+    m: int,
+    n: int,
+    k: int,
+    *,
+    a_step: int,
+    a_transposed: bool,
+    b_transposed: bool,
+    n_threads: int,
+) -> int: ...
 
 class Core(Protocol):
     """A compiled core, as runtime.core returns it."""
@@ -184,3 +194,4 @@ class Core(Protocol):
     dropout_into: Any
     permutation: Any
     peak_gflops: Any
+    scratch_spare: Any

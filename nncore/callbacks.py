@@ -143,6 +143,12 @@ def _overridden(callback: Callback, hook: str) -> bool:
     return getattr(method, "__func__", method) is not getattr(Callback, hook)
 
 
+def check_callbacks(callbacks: object) -> None:
+    """Raise TypeError for anything that :class:`CallbackList` cannot call."""
+    if not isinstance(callbacks, CallbackList):
+        list(_flat(callbacks))
+
+
 class CallbackList(Callback):
     """Several callbacks as one, called in their order.
 
@@ -599,6 +605,12 @@ class ModelCheckpoint(_Monitor):
         if mode == "train" and type(self).on_train_batch_end is ModelCheckpoint.on_train_batch_end:
             return self.save_freq != "epoch"
         return super().wants_batches(mode)
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        """Look whether files can be written there: better now than after the first epoch."""
+        from nncore import saving
+
+        saving.check_folder(self.filepath)
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         """Remember the epoch's number."""

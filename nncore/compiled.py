@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
+import os
 import warnings
 import weakref
 from collections.abc import Callable, Mapping
@@ -34,6 +35,18 @@ __all__ = ["Compiled", "aligned"]
 #: Which model an optimizer works for: its count of updates belongs to one model.
 _users: weakref.WeakKeyDictionary[Optimizer, weakref.ref[Compiled]] = weakref.WeakKeyDictionary()
 
+
+#: Models that are there: a fork drops their executors, which another thread may have been using.
+_alive: weakref.WeakSet[Compiled] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for model in list(_alive):
+        model._forget_executors()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
 
 #: The largest pool of threads.
 MOST_THREADS = 256
@@ -85,6 +98,7 @@ class Compiled:
         self._reported = False  # whether this fit has warned of a loss that is not finite
 
     def _start(self) -> None:
+        _alive.add(self)
         self._forget_executors()
         self._metrics: list[Metric] | None = None
         self._metric_names: list[str] = []
@@ -367,13 +381,17 @@ class Compiled:
             )
         return self._optimizer, self._loss
 
-    def _shapes_for(self, x: Any, where: str) -> tuple[tuple[int, ...], int]:
+    def _shapes_for(
+        self, x: Any, where: str, known: tuple[int, ...] | None = None
+    ) -> tuple[tuple[int, ...], int]:
         """Return the shape of an input row and the number of outputs; build nothing."""
         if not self._layers:
             raise ValueError(f"{self.label} has no layers; add some with model.add(layer)")
         if self._input is not None and self.built:
             shape: tuple[int, ...] = self._input.shape
             output: tuple[int, ...] = self._layers[-1].output_shape
+        elif known is not None:
+            shape, output = known, self._shapes(known)
         else:
             array = data.as_array(x, "x", where)
             if array.ndim < 2:
@@ -403,6 +421,13 @@ class Compiled:
         """Refuse a loss that cannot work with the last layer."""
         last = self._layers[-1]
         activation = getattr(getattr(last, "activation", None), "name", "linear")
+        for layer in self._layers[:-1]:
+            name = getattr(getattr(layer, "activation", None), "name", "linear")
+            if name == "softmax" and getattr(layer, "units", None) == 1:
+                raise ValueError(
+                    f"{where}: {layer.label} has a softmax over one output, which is always 1, so "
+                    f"nothing can be learned. Use another activation, or more units"
+                )
         if n_out == 1:
             fix = 'For two classes use activation="sigmoid" and loss="binary_crossentropy"'
             if activation == "softmax":
@@ -430,13 +455,20 @@ class Compiled:
         sample_weight: Any,
         class_weight: Any,
         where: str,
+        shape: tuple[int, ...] | None = None,
+        build: bool = True,
     ) -> Rows:
-        """Check arrays against each other and the model; then build it if it is not built."""
+        """Check arrays against each other and the model; then build it if it is not built.
+
+        ``shape`` is that of an input row when other data decide it; without ``build`` nothing is
+        changed.
+        """
         loss = self._loss
         assert loss is not None
         if self._metrics is None or not self.built:
-            shape, n_out = self._shapes_for(x, where)
+            shape, n_out = self._shapes_for(x, where, shape)
             self._check_outputs(loss, n_out, where)
+            self._resolve(n_out, keep=build)
         else:
             shape, n_out = self._input.shape, self._layers[-1].output_shape[0]
         rows = data.rows_of(
@@ -450,17 +482,21 @@ class Compiled:
             where=where,
             dtype=self.dtype,
         )
-        if not self.built:
-            self._build(shape)
-        self._resolve()
+        if build:
+            if not self.built:
+                self._build(shape)
+            self._resolve()
         return rows
 
-    def _resolve(self) -> tuple[list[Metric], list[str]]:
+    def _resolve(
+        self, n_out: int | None = None, keep: bool = True
+    ) -> tuple[list[Metric], list[str]]:
         """Return the metric objects and their names in logs."""
         if self._metrics is not None:
             return self._metrics, self._metric_names
         loss = self._loss
-        n_out = math.prod(self._layers[-1].output_shape)
+        if n_out is None:
+            n_out = math.prod(self._layers[-1].output_shape)
         found: list[Metric] = []
         names: list[str] = []
         counts: dict[str, int] = {}
@@ -487,7 +523,8 @@ class Compiled:
             counts[name] = n + 1
             names.append(f"{name}_{n}" if n else name)
             found.append(metric)
-        self._metrics, self._metric_names = found, names
+        if keep:
+            self._metrics, self._metric_names = found, names
         return found, names
 
     # --- executors ---

@@ -35,7 +35,7 @@ _BITS = {
     "BOOL": 8, "U8": 8, "I8": 8, "F8_E5M2": 8, "F8_E4M3": 8, "I16": 16, "U16": 16, "F16": 16,
     "BF16": 16, "I32": 32, "U32": 32, "F32": 32, "F64": 64, "I64": 64, "U64": 64, "C64": 64,
 }  # fmt: skip
-_LARGEST_HEADER = 100_000_000  # the limit of the safetensors library
+_LARGEST_HEADER = 16_000_000  # far beyond any model's; reading JSON takes many times its size
 _ALIGNMENT = 64
 # What a configuration that does not fit may raise.
 _CONFIG_ERRORS = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
@@ -287,6 +287,29 @@ def _write(
             error.errno, f"the model cannot be saved here: {error.strerror}", path
         ) from error
     _sync_folder(os.path.dirname(path))
+
+
+def check_folder(path: str) -> None:
+    """Raise OSError where no file of this name can be written.
+
+    Parameters
+    ----------
+    path : str
+        It may have fields such as ``{epoch}``, which are filled in later.
+    """
+    path = os.path.abspath(path)
+    folder = os.path.dirname(path)
+    if "{" in folder:
+        return
+    if "{" not in path:
+        _check_target(path, True)
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(
+            f"models cannot be saved as {path}: the folder {folder} does not exist. "
+            f"Make it first, or choose another one"
+        )
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(f"models cannot be saved as {path}: the folder is not writable")
 
 
 def _check_target(path: str, overwrite: bool) -> int | None:
@@ -598,6 +621,10 @@ def _read(path: str, stream: IO[bytes]) -> _File:
         raise ValueError(
             f"{path}: not an nncore file: "
             + ("it is not in the safetensors format" if size else "it is empty")
+        )
+    if length < 2:
+        raise ValueError(
+            f"{path}: not an nncore file: its header would be {length} bytes long (at least 2)"
         )
     if length > _LARGEST_HEADER:
         raise ValueError(

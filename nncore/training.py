@@ -369,9 +369,10 @@ class Trainer(Compiled):
                     f"received batch_size={batch_size}"
                 )
             train = _Source(None, Batches(x), 0, steps_per_epoch)
-            self._peek(train, class_weight, "fit")
+            shape = self._peek(train, class_weight, "fit", build=False)
         else:
-            rows = self._rows(x, y, sample_weight, class_weight, "fit")
+            rows = self._rows(x, y, sample_weight, class_weight, "fit", build=False)
+            shape = rows.x.shape[1:]
             if fraction and validation_data is None:
                 rows, kept = data.split(rows, fraction)
                 if class_weight is not None:  # they are for training alone
@@ -385,9 +386,14 @@ class Trainer(Compiled):
             train = _Source(rows, None, size, steps_per_epoch)
         if validation_data is not None:
             validation = self._source(
-                validation_data, validation_batch_size or batch_size, validation_steps
+                validation_data, validation_batch_size or batch_size, validation_steps, shape
             )
 
+        from nncore.callbacks import check_callbacks
+
+        check_callbacks(callbacks)
+        if not self.built:  # now that everything fits
+            self._build(shape)
         chain = callbacks
         if not isinstance(chain, CallbackList):
             chain = CallbackList(
@@ -444,8 +450,10 @@ class Trainer(Compiled):
             return -(-n // steps)
         return n if self._optimizer.full_batch else min(32, n)
 
-    def _source(self, given: Any, batch_size: int | None, steps: int | None) -> _Source:
-        """Return checked validation data."""
+    def _source(
+        self, given: Any, batch_size: int | None, steps: int | None, shape: tuple[int, ...]
+    ) -> _Source:
+        """Return checked validation data, for input rows of ``shape``."""
         if data.is_batches(given):
             return _Source(None, Batches(given), 0, steps)
         if not isinstance(given, (tuple, list)) or len(given) not in (2, 3):
@@ -458,11 +466,14 @@ class Trainer(Compiled):
                 )
             )
         x, y, w = (*given, None)[:3]
-        rows = self._rows(x, y, w, None, "fit: validation_data")
+        where = "fit: validation_data"
+        rows = self._rows(x, y, w, None, where, shape=shape, build=False)
         return _Source(rows, None, self._batch_size(batch_size, rows.n, steps), steps)
 
-    def _peek(self, source: _Source, class_weight: Any, where: str) -> None:
-        """Check the first batch, and build the model with it."""
+    def _peek(
+        self, source: _Source, class_weight: Any, where: str, build: bool = True
+    ) -> tuple[int, ...]:
+        """Check the first batch; return the shape of its rows."""
         batches = source.batches
         assert batches is not None
         iterator = batches.iterate(0)
@@ -474,9 +485,11 @@ class Trainer(Compiled):
                 f"was read to its end before must be made anew)"
             ) from None
         x, y, w = data.unpack(first, where)
-        self._rows(x, y, w, class_weight, where)
+        rows = self._rows(x, y, w, class_weight, where, build=build)
         if not batches.indexed:
             source.iterator = itertools.chain([first], iterator)
+        shape: tuple[int, ...] = rows.x.shape[1:]
+        return shape
 
     def _epoch(
         self,

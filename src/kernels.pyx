@@ -385,3 +385,31 @@ def peak_gflops(double seconds=0.05):
             return best if sink == sink else 0.0
         if took < seconds / 20:
             rounds *= 2
+
+
+def scratch_spare(Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, *, Py_ssize_t a_step, bint a_transposed,
+                  bint b_transposed, int n_threads):
+    """Return how many numbers of a thread's scratch a matmul leaves unused, at the least.
+
+    For the tests: the layout that the loops use, for every thread's part, against what
+    scratch_size() provides. Negative: a part would write beyond its scratch.
+    """
+    cdef Matmul mm
+    cdef Py_ssize_t i0 = 0, i1 = 0, j0 = 0, j1 = 0, spare, least
+    cdef int part
+    if not (1 <= n_threads <= 256 and m > 0 and n > 0 and k > 0):
+        raise ValueError("sizes must be positive, and n_threads from 1 to 256")
+    mm.m = m
+    mm.n = n
+    mm.k = k
+    mm.a_step = a_step
+    mm.a_transposed = a_transposed
+    mm.b_transposed = b_transposed
+    mm.n_threads = n_threads
+    least = scratch_size(m, n, k)
+    for part in range(n_threads):
+        part_of(&mm, grid_rows(&mm), part, &i0, &i1, &j0, &j1)
+        if i0 < i1 and j0 < j1:
+            spare = scratch_size(m, n, k) - layout_of(&mm, i1 - i0, j1 - j0).end
+            least = spare if spare < least else least
+    return least

@@ -210,14 +210,48 @@ cdef void multiply_one_column(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1,
         i0 += rows
 
 
+ctypedef struct Layout:
+    # How one thread works on its part of c, and where its panels lie in its scratch.
+    Py_ssize_t p_block, col_block, a_size, b_at, c_at, end
+    bint split, pack_a, pack_b
+
+
+cdef Layout layout_of(const Matmul* mm, Py_ssize_t m, Py_ssize_t n) noexcept nogil:
+    # For a part of m rows and n columns.
+    cdef Layout at
+    cdef Py_ssize_t k = mm.k, b_numbers = k * round_up(n, TILE_COLS), rows = round_up(m, TILE_ROWS)
+    cdef Py_ssize_t step
+    at.p_block = k
+    at.col_block = n
+    at.pack_a = packs_a(mm.a_transposed, mm.a_step, n, k)
+    if k > MAX_BLOCK_P or n > TILE_COLS:
+        # (A small matmul takes less time than these divisions.)
+        at.p_block = block_p(k)
+        at.col_block = block_cols(at.p_block, at.pack_a)
+        b_numbers = b_size(n, k, at.pack_a)
+    at.split = k > at.p_block
+    # Packing b pays when several tiles of rows read it; a transposed b must be packed.
+    at.pack_b = mm.b_transposed or (m > 4 * TILE_ROWS and n > 4 * TILE_COLS)
+    at.a_size = round_up(TILE_ROWS * at.p_block, 64)
+    at.b_at = A_TILES * at.a_size if at.pack_a else 0
+    at.c_at = at.b_at + round_up(b_numbers, 64)
+    step = panel_step(smaller(at.col_block, n))
+    if at.split:
+        at.end = at.c_at + smaller(rows, UNFINISHED_TILES * TILE_ROWS) * step
+    else:
+        # The last block of columns may be narrow: then several tiles of rows are held.
+        at.end = at.c_at + larger(TILE_ROWS * step,
+                                  smaller(rows, NARROW_TILES * TILE_ROWS) * TILE_COLS)
+    return at
+
+
 cdef void multiply_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_ssize_t j0,
                          Py_ssize_t j1, real* scratch) noexcept nogil:
     # Rows i0..i1 and columns j0..j1 of c, by one thread. i0 and j0 are multiples of the tile.
     cdef Py_ssize_t m = i1 - i0, n = j1 - j0, k = mm.k
-    cdef Py_ssize_t p_block = k, col_block = n, b_numbers = k * round_up(n, TILE_COLS)
-    cdef bint split, pack_a, pack_b
-    cdef Py_ssize_t a_size
-    cdef real* a_panels = scratch
+    cdef Layout at
+    cdef Py_ssize_t p_block, col_block
+    cdef bint split, pack_b
     cdef real* b_panels
     cdef real* c_panels
     cdef real* c
@@ -231,18 +265,13 @@ cdef void multiply_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_ssiz
     if mm.m == 1 and not mm.b_transposed:
         multiply_one_row(mm, j0, j1, scratch)
         return
-    pack_a = packs_a(mm.a_transposed, mm.a_step, n, k)
-    if k > MAX_BLOCK_P or n > TILE_COLS:
-        # (A small matmul takes less time than these divisions.)
-        p_block = block_p(k)
-        col_block = block_cols(p_block, pack_a)
-        b_numbers = b_size(mm.n, k, pack_a)
-    split = k > p_block
-    # Packing b pays when several tiles of rows read it; a transposed b must be packed.
-    pack_b = mm.b_transposed or (m > 4 * TILE_ROWS and n > 4 * TILE_COLS)
-    a_size = round_up(TILE_ROWS * p_block, 64)
-    b_panels = a_panels + (A_TILES * a_size if pack_a else 0)
-    c_panels = b_panels + round_up(b_numbers, 64)
+    at = layout_of(mm, m, n)
+    p_block = at.p_block
+    col_block = at.col_block
+    split = at.split
+    pack_b = at.pack_b
+    b_panels = scratch + at.b_at
+    c_panels = scratch + at.c_at
     if split and m > UNFINISHED_TILES * TILE_ROWS:
         i = i0
         while i < i1:
@@ -279,11 +308,11 @@ cdef void multiply_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_ssiz
                 else:
                     a = mm.a + (i0 + i) * mm.a_step + pb
                 a_step = mm.a_step
-                if pack_a:
+                if at.pack_a:
                     if i // TILE_ROWS % A_TILES == 0:
-                        pack_rows(a, a_step, smaller(A_TILES * TILE_ROWS, m - i), ps, a_panels,
-                                  a_size)
-                    a = a_panels + i // TILE_ROWS % A_TILES * a_size
+                        pack_rows(a, a_step, smaller(A_TILES * TILE_ROWS, m - i), ps, scratch,
+                                  at.a_size)
+                    a = scratch + i // TILE_ROWS % A_TILES * at.a_size
                     a_step = TILE_ROWS
                 c = c_panels + i * step if split else c_panels + held * step
                 ready = 0 if pack_b and i > 0 else whole
@@ -338,17 +367,22 @@ cdef int grid_rows(const Matmul* mm) noexcept nogil:
     return best
 
 
-cdef void multiply_part(void* context, int part) noexcept nogil:
-    # One thread's share of c: a rectangle of whole tiles.
-    cdef const Matmul* mm = <const Matmul*>context
+cdef void part_of(const Matmul* mm, int rows, int part, Py_ssize_t* i0, Py_ssize_t* i1,
+                  Py_ssize_t* j0, Py_ssize_t* j1) noexcept nogil:
+    # One thread's share of c: a rectangle of whole tiles. rows: of threads, see grid_rows().
     cdef Py_ssize_t row_tiles = tiles_of(mm.m, TILE_ROWS), col_tiles = tiles_of(mm.n, TILE_COLS)
-    cdef int rows = grid_rows(mm)
     cdef int cols = mm.n_threads // rows
     cdef int row = part // cols, col = part % cols
-    cdef Py_ssize_t i0 = row_tiles * row // rows * TILE_ROWS
-    cdef Py_ssize_t i1 = smaller(row_tiles * (row + 1) // rows * TILE_ROWS, mm.m)
-    cdef Py_ssize_t j0 = col_tiles * col // cols * TILE_COLS
-    cdef Py_ssize_t j1 = smaller(col_tiles * (col + 1) // cols * TILE_COLS, mm.n)
+    i0[0] = row_tiles * row // rows * TILE_ROWS
+    i1[0] = smaller(row_tiles * (row + 1) // rows * TILE_ROWS, mm.m)
+    j0[0] = col_tiles * col // cols * TILE_COLS
+    j1[0] = smaller(col_tiles * (col + 1) // cols * TILE_COLS, mm.n)
+
+
+cdef void multiply_part(void* context, int part) noexcept nogil:
+    cdef const Matmul* mm = <const Matmul*>context
+    cdef Py_ssize_t i0 = 0, i1 = 0, j0 = 0, j1 = 0
+    part_of(mm, grid_rows(mm), part, &i0, &i1, &j0, &j1)
     if i0 < i1 and j0 < j1:
         multiply_range(mm, i0, i1, j0, j1, mm.scratch + part * mm.scratch_step)
 

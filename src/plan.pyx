@@ -672,6 +672,7 @@ cdef class Executor:
             finally:
                 self.x_now = self.x_buffer
             if bad >= 0:
+                self.rows = 0   # nothing is loaded: the labels may be any
                 raise self.out_of_range(bad, numbers, xs.rows)
             return done
         finally:
@@ -724,6 +725,7 @@ cdef class Executor:
                                  f"received {last - first}")
             bad = self.fetch(&xs, &ts, &rs, numbers, first, last - first, False)
             if bad >= 0:
+                self.rows = 0   # nothing is loaded: the labels may be any
                 raise self.out_of_range(bad, numbers, xs.rows)
             self.rows = last - first
             self.last_loss = 0

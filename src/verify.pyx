@@ -145,6 +145,9 @@ def verify(plan, Py_ssize_t n_slots):
                     fail(where, f"{name} = {b.name} must not lie in arena {b.arena!r}")
                 if fields is writes and b.arena == "x":
                     fail(where, f"{name} = {b.name}: the input is not to be written")
+        for name in ("x", "w", "b", "z", "y", "t", "r", "dx", "dw", "db", "dz", "dy"):
+            if name not in reads and name not in writes and getattr(step, name) is not None:
+                fail(where, f"{name} is no field of this op")
         used = [plan.buffers[getattr(step, name)] for name in reads
                 if getattr(step, name) is not None]
         made = [(name, plan.buffers[getattr(step, name)]) for name in writes
@@ -186,7 +189,8 @@ def verify(plan, Py_ssize_t n_slots):
         b = plan.buffers[plan.output]
         if b.rows != 0 or b.cols != plan.n_out or b.arena not in ("work", "x"):
             fail("output", f"must have n_out = {plan.n_out} columns")
-        if b.arena == "work" and not any(w is b or w == b for w in written):
+        if b.arena == "work" and not any(step.y == plan.output and "y" in parse_op(step.op)[1]
+                                         for step in plan.steps):
             fail("output", "is never written")
 
 
@@ -214,7 +218,9 @@ def verify_kind(plan, step, where, fail):
         if not 0 <= step.index < plan.n_metrics:
             fail(where, f"index must be from 0 to {plan.n_metrics - 1}; received {step.index}")
         verify_target(plan, step, where, fail, metric_takes_labels(METRICS.index(step.kind)))
-    elif step.op in ("dropout", "dropout_backward") and not 0 <= step.alpha < 1:
+    elif step.kind:
+        fail(where, f"this op has no kinds; received {step.kind!r}")
+    if step.op in ("dropout", "dropout_backward") and not 0 <= step.alpha < 1:
         fail(where, f"the rate must be in [0, 1); received {step.alpha}")
     if not 0 <= step.seed < 1 << 64:
         fail(where, f"seed must be an integer from 0 to 2^64 - 1; received {step.seed}")

@@ -945,3 +945,75 @@ def test_params_of_callbacks():
     network().fit(*blobs(64), epochs=3, verbose=0, callbacks=[callback])
     assert seen == [{"epochs": 3, "steps": 2, "verbose": 0}]
     assert callback.model is not None
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"validation_data": (np.ones((4, 3)), np.ones((4, 1)))},
+        {"validation_data": 5},
+        {"callbacks": [1]},
+        {"validation_split": 0.9999},
+    ],
+)
+@pytest.mark.parametrize("generator", [False, True])
+def test_a_refused_fit_builds_nothing(arguments, generator):
+    if generator and "validation_split" in arguments:
+        pytest.skip("not for batches in any case")
+    model = nncore.Sequential([Dense(3), Dense(1)])
+    model.compile("sgd", "mse")
+    x, y = np.ones((8, 4)), np.ones((8, 1))
+    with pytest.raises((ValueError, TypeError)):
+        if generator:
+            model.fit(batches_once(x, y, 4), verbose=0, **arguments)
+        else:
+            model.fit(x, y, verbose=0, **arguments)
+    assert not model.built
+    model.fit(np.ones((8, 7)), y, verbose=0, validation_data=(np.ones((2, 7)), y[:2]))
+    assert model.input_shape == (None, 7)
+
+
+def test_a_metric_that_does_not_fit_builds_nothing():
+    model = nncore.Sequential([Dense(3, "softmax")])
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=["categorical_accuracy"])
+    with pytest.raises(ValueError, match='metric "categorical_accuracy" wants'):
+        model.fit(np.ones((8, 4)), np.zeros(8, int), verbose=0)
+    assert not model.built
+
+
+def test_softmax_of_one_unit_in_any_layer():
+    model = nncore.Sequential([Input((2,)), Dense(1, "softmax"), Dense(1, "sigmoid")])
+    model.compile("sgd", "binary_crossentropy")
+    with pytest.raises(ValueError, match="softmax over one output, which is always 1"):
+        model.fit(np.ones((4, 2)), np.ones(4), verbose=0)
+
+
+def test_a_checkpoint_that_cannot_be_written_is_refused_first(tmp_path):
+    x, y = blobs(20)
+    model = network()
+    for path, kind in ((tmp_path, IsADirectoryError), (tmp_path / "no" / "m", FileNotFoundError)):
+        with pytest.raises(kind):
+            model.fit(x, y, verbose=0, callbacks=[callbacks.ModelCheckpoint(path)])
+    assert model.optimizer.iterations == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_child_trains_a_model_that_a_thread_was_training():
+    model = network(n_threads=1)
+    x, y = blobs(50_000)
+    model.fit(x[:100], y[:100], verbose=0)
+    thread = threading.Thread(target=lambda: model.fit(x, y, batch_size=1, epochs=3, verbose=0))
+    thread.start()
+    time.sleep(0.05)
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            signal.alarm(20)  # a hang ends as a failure
+            model.fit(x[:100], y[:100], verbose=0)
+            code = 0
+        finally:
+            os._exit(code)
+    assert os.waitpid(child, 0)[1] == 0
+    thread.join()

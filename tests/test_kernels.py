@@ -290,6 +290,33 @@ def test_matmuls(rows, n_in, n_out, n_threads, dtype):
     close(db, dz64.sum(0), dtype, absolute=16, scale=math.sqrt(rows) + rows / 16)
 
 
+def test_no_thread_writes_beyond_its_scratch(dtype):
+    """The layout that the loops use, for every thread's part, against what is provided."""
+    core = runtime.core(dtype)
+    rng = np.random.default_rng(10)
+    sizes = [1, 2, 11, 12, 13, 31, 32, 33, 64, 96, 129, 256, 512, 513, 768, 1000, 1025, 2048, 5000]
+    for _ in range(3000):
+        m, n, k = (int(v) for v in rng.choice(sizes, 3))
+        n_threads = int(rng.choice([1, 2, 3, 7, 8, 12, 16, 29, 32, 64, 100, 256]))
+        for a_transposed, b_transposed in ((False, False), (False, True), (True, False)):
+            spare = core.scratch_spare(
+                m, n, k, a_step=m if a_transposed else k, a_transposed=a_transposed,
+                b_transposed=b_transposed, n_threads=n_threads,
+            )  # fmt: skip
+            assert spare >= 0, (m, n, k, n_threads, a_transposed, b_transposed)
+
+
+def test_more_threads_than_a_thread_has_columns(dtype):
+    rng = np.random.default_rng(11)
+    x = rng.normal(size=(128, 512)).astype(dtype)
+    w = rng.normal(size=(512, 1024)).astype(dtype)
+    dz = rng.normal(size=(128, 1024)).astype(dtype)
+    one = kernels.dense(x, w), kernels.dense_backward_data(dz, w)
+    for n in (16, 32, 64, 256):
+        np.testing.assert_array_equal(kernels.dense(x, w, n_threads=n), one[0])
+        np.testing.assert_array_equal(kernels.dense_backward_data(dz, w, n_threads=n), one[1])
+
+
 def test_a_row_does_not_depend_on_its_batch(dtype):
     """One row alone has the bits that it has among others, whatever tile it falls into."""
     rng = np.random.default_rng(8)

@@ -368,7 +368,17 @@ BAD_PLANS = [
     (lambda p: with_step(p, index_of(p, "dense_backward_data"), y=None), "reads y"),
     (lambda p: with_step(p, index_of(p, "dense_backward_weights"), update=False), "dw"),
     (lambda p: dataclasses.replace(p, n_out=10**8), "labels go up to"),
-    (lambda p: with_step(p, -1, op="clip_global_norm"), "no stored gradients"),
+    (
+        lambda p: dataclasses.replace(p, steps=(*p.steps, Step("clip_global_norm", alpha=1.0))),
+        "no stored gradients",
+    ),
+    (lambda p: with_step(p, -1, op="clip_global_norm"), "is no field of this op"),
+    (
+        lambda p: dataclasses.replace(
+            p, steps=(*p.steps, Step("clip_global_norm", kind="relu", alpha=1.0))
+        ),
+        "this op has no kinds; received 'relu'",
+    ),
     (lambda p: with_step(p, 1, op="activate", x=p.steps[0].x, y=p.steps[0].x), "must not lie in"),
     (lambda p: dataclasses.replace(p, steps=p.steps[1:]), "read before it is written"),
     (lambda p: dataclasses.replace(p, optimizer="adamm"), "unknown: 'adamm'"),
@@ -417,6 +427,17 @@ def test_only_a_plan_to_predict_predicts():
     fixed.flags.writeable = False
     with pytest.raises(ValueError, match="totals must be a writable"):
         e.execute(0, totals=fixed)
+
+
+def test_labels_that_were_refused_are_not_used():
+    plan = sound()
+    e = make_executor(plan, np.zeros(plan.n_parameters, np.float32),
+                      np.zeros((2, plan.n_parameters), np.float32), batch_size=4)  # fmt: skip
+    e.load(np.zeros((4, 5)), np.zeros(4, int))
+    with pytest.raises(ValueError, match="labels must be from 0 to 3"):
+        e.load(np.zeros((4, 5)), np.array([0, 1, 2, 10**7]))
+    with pytest.raises(ValueError, match="no batch is loaded"):
+        e.execute(0)
 
 
 def test_more_threads_and_fewer_do_not_need_more_and_more_memory():

@@ -622,3 +622,13 @@ def test_own_initializer_comes_back(tmp_path):
     np.testing.assert_array_equal(again.get_weights()[0], 0.5)
     with pytest.raises(ValueError, match='unknown initializer "Halves"'):
         nncore.load_model(tmp_path / "m")
+
+
+@pytest.mark.parametrize("length", [0, 1])
+def test_a_header_of_no_length(tmp_path, length):
+    path = tmp_path / "m"
+    with open(path, "wb") as file:
+        file.write(struct.pack("<Q", length) + b"{")
+        file.truncate(1 << 33)  # nothing of it is read
+    with pytest.raises(ValueError, match=f"not an nncore file: its header would be {length} bytes"):
+        nncore.load_model(path)
