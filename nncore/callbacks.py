@@ -608,9 +608,17 @@ class ModelCheckpoint(_Monitor):
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Look whether files can be written there: better now than after the first epoch."""
-        from nncore import saving
-
-        saving.check_folder(self.filepath)
+        path = os.path.abspath(self.filepath)
+        if "{" not in path:
+            self._check_file(path)
+        folder = os.path.dirname(path.partition("{")[0] + "_")
+        while not os.path.exists(folder) and os.path.dirname(folder) != folder:
+            folder = os.path.dirname(folder)  # those below it are made when the time comes
+        if not os.path.isdir(folder) or not os.access(folder, os.W_OK):
+            raise PermissionError(
+                f"ModelCheckpoint: nothing can be written in {folder}, where filepath="
+                f"{self.filepath!r} lies; choose another place"
+            )
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         """Remember the epoch's number."""
@@ -637,15 +645,19 @@ class ModelCheckpoint(_Monitor):
         path = self._path(epoch, batch, logs)
         if not self._should_save(epoch, logs, path):
             return
-        if os.path.isdir(path):
-            raise IsADirectoryError(
-                f"ModelCheckpoint: filepath must name a file; {path} is a folder"
-            )
+        self._check_file(path)
         os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
         if self.save_weights_only:
             self.model.save_weights(path, overwrite=True)
         else:
             self.model.save(path, overwrite=True)
+
+    @staticmethod
+    def _check_file(path: str) -> None:
+        if os.path.isdir(path):
+            raise IsADirectoryError(
+                f"ModelCheckpoint: filepath must name a file; {path} is a folder"
+            )
 
     def _should_save(self, epoch: int, logs: Logs, path: str) -> bool:
         if not self.save_best_only:

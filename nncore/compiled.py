@@ -48,6 +48,10 @@ def _after_fork_in_child() -> None:
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork_in_child)
 
+#: Executors that a model keeps: to train and to test, with and without weights of rows, and as many
+#: again for settings that were changed in between.
+MOST_EXECUTORS = 8
+
 #: The largest pool of threads.
 MOST_THREADS = 256
 
@@ -549,6 +553,8 @@ class Compiled:
         entry = self._executors.get(key)
         if entry is None or entry[0].batch_size < rows:
             entry = self._new_executor(mode, weights, rows, hyper)
+            if len(self._executors) >= MOST_EXECUTORS:
+                self._executors.pop(next(iter(self._executors)))  # the oldest
             self._executors[key] = entry
         executor, known = entry
         if executor.n_threads != self.n_threads:

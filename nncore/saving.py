@@ -289,29 +289,6 @@ def _write(
     _sync_folder(os.path.dirname(path))
 
 
-def check_folder(path: str) -> None:
-    """Raise OSError where no file of this name can be written.
-
-    Parameters
-    ----------
-    path : str
-        It may have fields such as ``{epoch}``, which are filled in later.
-    """
-    path = os.path.abspath(path)
-    folder = os.path.dirname(path)
-    if "{" in folder:
-        return
-    if "{" not in path:
-        _check_target(path, True)
-    if not os.path.isdir(folder):
-        raise FileNotFoundError(
-            f"models cannot be saved as {path}: the folder {folder} does not exist. "
-            f"Make it first, or choose another one"
-        )
-    if not os.access(folder, os.W_OK):
-        raise PermissionError(f"models cannot be saved as {path}: the folder is not writable")
-
-
 def _check_target(path: str, overwrite: bool) -> int | None:
     """Return the mode of the file that will be replaced, None if there is none."""
     try:
