@@ -104,7 +104,15 @@ def _dtype(*arrays: _Array) -> str:
 
 
 def _as(array: _Array, dtype: str) -> _Array:
-    return np.ascontiguousarray(array, dtype=dtype)
+    made = np.ascontiguousarray(array, dtype=dtype)
+    return made if made.flags.aligned else made.copy()
+
+
+def _threads(where: str, value: object) -> int:
+    n = _names.check_integer(where, "n_threads", value, minimum=1)
+    if n > 256:
+        raise ValueError(f"{where}: n_threads must be at most 256; received n_threads={n}")
+    return n
 
 
 def _counter(where: str, argument: str, value: object, bits: int) -> int:
@@ -132,9 +140,9 @@ _ALPHA = {"leaky_relu": 0.2, "elu": 1.0, "huber": 1.0, "binary_accuracy": 0.5,
 
 def _alpha(name: str, alpha: float | None) -> float:
     """Return an op's parameter: as given, else its default (Keras's)."""
-    value = _ALPHA.get(name, 0.0) if alpha is None else float(alpha)
-    if not np.isfinite(value):
-        raise ValueError(f"{name}: alpha must be finite; received alpha={alpha!r}")
+    if alpha is None:
+        return _ALPHA.get(name, 0.0)
+    value = _names.check_real(name, "alpha", alpha)
     if name in ("leaky_relu", "elu") and value < 0:
         # Their derivative reads y, whose sign is then no longer that of z.
         raise ValueError(f"{name}: alpha must not be negative; received alpha={alpha!r}")
@@ -388,6 +396,8 @@ def update(
     if gradient.shape != w.shape:
         raise ValueError(f"g must have w's shape {w.shape}; received {gradient.shape}")
     dtype = w.dtype.name
+    if not w.dtype.isnative:
+        raise TypeError(f"w must be in the machine's byte order; received dtype {w.dtype.str}")
     state = np.empty((0, w.size), dtype) if slots is None else slots
     if not isinstance(state, np.ndarray):
         raise TypeError("slots must be an array of w's dtype, since they are updated in place")
@@ -397,17 +407,19 @@ def update(
             f"{'none' if slots is None else f'shape {state.shape}, dtype {state.dtype}'}"
         )
     for what, array in (("w", w), ("slots", state)):
-        if not (array.flags.c_contiguous and array.flags.writeable):
-            raise ValueError(f"{what} must be C-contiguous and writable: it is updated in place")
-    for what, number in {"learning_rate": learning_rate, **hyper}.items():
-        if not np.isfinite(number):
-            raise ValueError(f"{name}: {what} must be finite; received {what}={number!r}")
+        if not (array.flags.c_contiguous and array.flags.writeable and array.flags.aligned):
+            raise ValueError(
+                f"{what} must be C-contiguous, aligned and writable: it is updated in place"
+            )
+    learning_rate = _names.check_real(name, "learning_rate", learning_rate)
+    for what, number in hyper.items():
+        _names.check_real(name, what, float(number) if isinstance(number, bool) else number)
     runtime.core(dtype).update_into(
         name,
         w.reshape(1, -1),
         _as(gradient, dtype).reshape(1, -1),
         state.reshape(len(state), w.size),
-        float(learning_rate),
+        learning_rate,
         _counter("update", "iteration", iteration, 62),
         hyper,
     )
@@ -444,12 +456,21 @@ def dense(
     dtype = _dtype(*arrays, *(() if bias is None else (bias,)))
     xs, ws = _matrix("x", arrays[0], dtype), _matrix("w", arrays[1], dtype)
     if bias is not None:
-        bias = _as(bias, dtype).reshape(-1)
+        if bias.ndim != 1:
+            raise ValueError(f"b must have 1 dimension; received shape {bias.shape}")
+        bias = _as(bias, dtype)
     core = runtime.core(dtype)
     y = np.empty((xs.shape[0], ws.shape[1]), dtype)
     inner = "linear" if activation == "softmax" else activation
     core.dense_into(
-        xs, ws, bias, np.empty((0, 0), dtype), y, inner, _alpha(activation, alpha), n_threads
+        xs,
+        ws,
+        bias,
+        np.empty((0, 0), dtype),
+        y,
+        inner,
+        _alpha(activation, alpha),
+        _threads("dense", n_threads),
     )
     return activate("softmax", y) if activation == "softmax" else y
 
@@ -494,7 +515,13 @@ def dense_backward_data(
     zy = _matrix("z_or_y", arrays[2], dtype) if activation != "linear" else np.empty((0, 0), dtype)
     inner = "linear" if activation == "softmax" else activation
     runtime.core(dtype).dense_backward_data_into(
-        rows, ws, zy, dx, inner, _alpha(activation, alpha), n_threads
+        rows,
+        ws,
+        zy,
+        dx,
+        inner,
+        _alpha(activation, alpha),
+        _threads("dense_backward_data", n_threads),
     )
     return activate_backward("softmax", dx, zy) if activation == "softmax" else dx
 
@@ -519,7 +546,9 @@ def dense_backward_weights(
     dtype = _dtype(first, second)
     xs, rows = _matrix("x", first, dtype), _matrix("dz", second, dtype)
     dw, db = np.empty((xs.shape[1], rows.shape[1]), dtype), np.empty(rows.shape[1], dtype)
-    runtime.core(dtype).dense_backward_weights_into(xs, rows, dw, db, n_threads)
+    runtime.core(dtype).dense_backward_weights_into(
+        xs, rows, dw, db, _threads("dense_backward_weights", n_threads)
+    )
     return dw, db
 
 
@@ -544,7 +573,7 @@ def dropout(x: npt.ArrayLike, rate: float, seed: int = 0, iteration: int = 0) ->
     rows = _rows(array, dtype)
     y = np.empty_like(rows)
     runtime.core(dtype).dropout_into(
-        rows, y, float(rate), _counter("dropout", "seed", seed, 64),
+        rows, y, _names.check_real("dropout", "rate", rate), _counter("dropout", "seed", seed, 64),
         _counter("dropout", "iteration", iteration, 62),
     )  # fmt: skip
     return y.reshape(array.shape)

@@ -448,6 +448,18 @@ def test_unaligned_and_strided_inputs(dtype):
     close(kernels.dense(x, w), x.astype(np.float64) @ w, dtype, absolute=64)
 
 
+def test_misaligned_arrays(dtype):
+    """Copied where they are read, refused where they are written."""
+    raw = np.zeros(1 + 40 * np.dtype(dtype).itemsize, np.uint8)[1:].view(dtype)
+    raw[...] = np.linspace(-2, 2, 40)
+    assert not raw.flags.aligned
+    np.testing.assert_array_equal(
+        kernels.activate("tanh", raw), kernels.activate("tanh", raw.copy())
+    )
+    with pytest.raises(ValueError, match="w must be C-contiguous, aligned and writable"):
+        kernels.update("sgd", raw, np.zeros(40, dtype), learning_rate=0.1)
+
+
 def test_metrics():
     y = np.array([[0.1, 0.7, 0.2], [0.5, 0.3, 0.2], [0.2, 0.2, 0.6]])
     hot = np.eye(3)[[1, 1, 2]]
@@ -488,7 +500,7 @@ ERRORS = [
     (lambda: kernels.activate("rellu", [1.0]), ValueError, 'unknown activation "rellu": did'),
     (lambda: kernels.activate("relu", ["a"]), TypeError, "real numbers"),
     (lambda: kernels.activate("elu", [1.0], alpha=-1), ValueError, "alpha must not be negative"),
-    (lambda: kernels.activate("elu", [1.0], alpha=math.nan), ValueError, "alpha must be finite"),
+    (lambda: kernels.activate("elu", [1.0], alpha=math.nan), ValueError, "alpha must be a finite number"),
     (lambda: kernels.dense([1.0], [[1.0]]), ValueError, "x must have 2 dimensions"),
     (lambda: kernels.dense([[1.0]], [[1.0], [2.0]]), ValueError, "w must have 1 rows"),
     (lambda: kernels.dense([[1.0]], [[1.0]], [1.0, 2.0]), ValueError, "b must have 1 numbers"),
@@ -522,7 +534,7 @@ ERRORS = [
     ),
     (
         lambda: kernels.update("sgd", np.zeros(3), np.zeros(3), learning_rate=math.nan),
-        ValueError, "learning_rate must be finite",
+        ValueError, "learning_rate must be a finite number",
     ),
     (
         lambda: kernels.update("sgd", np.zeros(3), np.zeros(3), learning_rate=1.0, beta=1.0),
@@ -534,6 +546,20 @@ ERRORS = [
     ),
     (lambda: kernels.dropout([1.0], 1.0), ValueError, "rate must be in [0, 1)"),
     (lambda: kernels.permutation(-1), ValueError, "n must be an integer >= 0"),
+    (lambda: kernels.permutation("3"), TypeError, "permutation: n must be an integer"),
+    (lambda: kernels.activate("elu", [1.0], alpha="a"), TypeError, "elu: alpha must be a finite n"),
+    (lambda: kernels.dropout([1.0], "0.5"), TypeError, "dropout: rate must be a finite number"),
+    (lambda: kernels.dense([[1.0]], [[1.0]], [[1.0]]), ValueError, "b must have 1 dimension"),
+    (lambda: kernels.dense([[1.0]], [[1.0]], n_threads=2**31), ValueError, "at most 256"),
+    (lambda: kernels.dense([[1.0]], [[1.0]], n_threads=1.5), TypeError, "n_threads must be an int"),
+    (
+        lambda: kernels.update("sgd", np.zeros(3), np.zeros(3), learning_rate="a"),
+        TypeError, "sgd: learning_rate must be a finite number",
+    ),
+    (
+        lambda: kernels.update("sgd", np.zeros(3, ">f4"), np.zeros(3), learning_rate=0.1),
+        TypeError, "byte order",
+    ),
 ]  # fmt: skip
 
 
