@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from nncore import config
 
-__all__ = ["integer_labels", "pair", "real_array", "row_weights"]
+__all__ = ["check_finite_in", "integer_labels", "pair", "real_array", "row_weights"]
 
 
 def real_array(
@@ -47,6 +47,32 @@ def real_array(
         keep = array.dtype in (np.float32, np.float64)
         dtype = array.dtype.name if keep else config.floatx()
     return array.astype(dtype, copy=False)
+
+
+def check_finite_in(where: str, argument: str, array: npt.NDArray[Any], dtype: str) -> None:
+    """Raise an error if a finite number of ``array`` is infinite in ``dtype``.
+
+    Parameters
+    ----------
+    where, argument : str
+        Named by the error.
+    array : ndarray
+        Real numbers.
+    dtype : str
+        What they are about to be converted to.
+
+    Raises
+    ------
+    ValueError
+        Such a number is there: stored, it would be inf, and every output with it.
+    """
+    if array.dtype.kind == "f" and array.dtype.itemsize > np.dtype(dtype).itemsize:
+        beyond = np.isfinite(array) & (np.abs(array) > np.finfo(dtype).max)
+        if beyond.any():
+            raise ValueError(
+                f"{where} expected numbers that are finite in {dtype} for {argument}; "
+                f"received {float(array[beyond].flat[0])}"
+            )
 
 
 def integer_labels(

@@ -15,6 +15,7 @@ from typing import Any
 
 __all__ = [
     "build",
+    "check_bool",
     "check_choice",
     "check_integer",
     "check_real",
@@ -193,6 +194,27 @@ def check_integer(where: str, argument: str, value: object, *, minimum: int) -> 
     if int(value) < minimum:
         raise ValueError(f"{where}: {argument} must be {wanted}; received {argument}={value!r}")
     return int(value)
+
+
+def check_bool(where: str, argument: str, value: object) -> bool:
+    """Return ``value`` as a bool, or say what is wrong with it.
+
+    Parameters
+    ----------
+    where, argument : str
+        Named by the error.
+    value : object
+        A bool, NumPy's included, or the numbers 0 and 1.
+
+    Raises
+    ------
+    TypeError
+        Anything else: a string such as ``"no"`` would count as true.
+    """
+    whole = isinstance(value, numbers.Integral) or type(value).__name__ in ("bool", "bool_")
+    if whole and value in (0, 1):
+        return bool(value)
+    raise TypeError(f"{where}: {argument} must be True or False; received {argument}={value!r}")
 
 
 def check_choice(where: str, argument: str, value: object, choices: Iterable[str]) -> str:

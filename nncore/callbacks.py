@@ -873,6 +873,10 @@ class CSVLogger(Callback):
     ) -> None:
         super().__init__()
         self.filename = os.fspath(filename)
+        if not isinstance(separator, str) or len(separator) != 1:
+            raise ValueError(
+                f"CSVLogger: separator must be one character; received separator={separator!r}"
+            )
         self.sep = separator
         self.append = bool(append)
         self.keys: list[str] | None = None

@@ -21,7 +21,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from nncore import _names, activations, config, initializers, random, regularizers
+from nncore import _arrays, _names, activations, config, initializers, random, regularizers
 
 __all__ = [
     "ELU",
@@ -266,7 +266,7 @@ class Layer:
 
     @trainable.setter
     def trainable(self, value: bool) -> None:
-        self._trainable = bool(value)
+        self._trainable = _names.check_bool(self.label, "trainable", value)
 
     @property
     def input_shape(self) -> Shape:
@@ -436,6 +436,11 @@ def set_parameters(
     parameters : sequence of Parameter
     weights : sequence of array_like
     """
+    if not isinstance(weights, (list, tuple, np.ndarray)) and not hasattr(weights, "__iter__"):
+        raise TypeError(
+            f"{label}: set_weights expected a list of arrays, as get_weights returns; received "
+            f"{type(weights).__name__}"
+        )
     arrays = [np.asarray(w) for w in weights]
     wanted = ", ".join(f"{p.path} {p.shape}" for p in parameters) or "none"
     if len(arrays) != len(parameters):
@@ -454,6 +459,7 @@ def set_parameters(
                 f"{label}: set_weights expected real numbers for {p.path}; "
                 f"received dtype {array.dtype}"
             )
+        _arrays.check_finite_in(f"{label}: set_weights", p.path, array, p.dtype)
     for p, array in zip(parameters, arrays, strict=True):
         p.value[...] = array
 
@@ -646,7 +652,7 @@ class Dense(Layer):
                     f"{self.label}: {argument} is not supported, leave it None; "
                     f"received {argument}={value!r}"
                 )
-        self.use_bias = bool(use_bias)
+        self.use_bias = _names.check_bool(self.label, "use_bias", use_bias)
         with _Naming(self.label):
             self.activation = _activation(activation)
             self.kernel_initializer = initializers.get(kernel_initializer or "glorot_uniform")

@@ -88,6 +88,8 @@ class Sequential(Trainer):
                 f"{self.label}: layers must be a list; received one layer, {layers!r}. "
                 f"Write Sequential([...])"
             )
+        if layers is not None and not hasattr(layers, "__iter__"):
+            raise TypeError(f"{self.label}: layers must be a list of layers; received {layers!r}")
         try:
             for layer in layers or ():
                 self.add(layer, rebuild=False)
@@ -402,6 +404,8 @@ class Sequential(Trainer):
         if (name is None) == (index is None):
             raise ValueError(f"{self.label}: get_layer needs either name or index")
         if index is not None:
+            if isinstance(index, bool) or not hasattr(index, "__index__"):
+                raise TypeError(f"{self.label}: index must be an integer; received index={index!r}")
             if not -len(self._layers) <= index < len(self._layers):
                 raise ValueError(
                     f"{self.label} has {len(self._layers)} layers; received index={index}"

@@ -184,22 +184,31 @@ class Trainer(Compiled):
         iteration = optimizer.iterations if train else 0
         rates = optimizer.rates(iteration, steps) if train and not stepwise else _NO_RATE
         done, at, stop = 0, begin, end
+        parameters, running = self._parameters, False
         try:
             while at < end:
                 if stepwise:
                     stop = min(end, at + batch_size)
                     if callbacks is not None:
                         _hook(callbacks, mode, "begin")(step + done, None)
-                    if train:
+                    if self._parameters is not parameters:
+                        raise RuntimeError(
+                            f"{self.label}: its layers were changed while it works through data "
+                            f"(in a callback?); change them before or after fit"
+                        )
+                    if train:  # a callback may have trained, too
+                        iteration = optimizer.iterations - done
                         rates = optimizer.rates(iteration + done, 1)
                     if meter.python:
                         self._update_python_metrics(meter, rows, order, at, stop)
+                running = True
                 n = self._slice(
                     executor, rows, order, at, stop, batch_size,
                     iteration=iteration + done,
                     learning_rates=rates if rates.size == 1 else rates[done:],
                     losses=losses[done:], totals=meter.totals, seconds=SLICE,
                 )  # fmt: skip
+                running = False
                 if train:
                     optimizer.iterations = iteration + done + n
                 after = min(at + n * batch_size, stop)
@@ -216,7 +225,7 @@ class Trainer(Compiled):
                         break
         except BaseException:
             # Ctrl-C arrives as soon as the executor returns: count what it wrote.
-            if train:
+            if train and (running or not stepwise):
                 written = losses.view(np.uint64) != _NOT_DONE
                 optimizer.iterations = iteration + int(np.count_nonzero(written))
             raise

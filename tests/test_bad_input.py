@@ -420,3 +420,33 @@ def test_counters_of_kernels():
     ):
         with pytest.raises(ValueError, match=r"must be (an integer >= 0|less than 2)"):
             call()
+
+
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        (lambda: Dense(2, use_bias="no"), 'use_bias must be True or False; received use_bias="no"'),
+        (lambda: Dense(2, trainable="x"), "trainable must be True or False"),
+        (lambda: nncore.optimizers.Adam(amsgrad="x"), "Adam: amsgrad must be True or False"),
+        (lambda: nncore.optimizers.SGD(nesterov=2), "SGD: nesterov must be True or False"),
+        (lambda: nncore.Sequential(5), "layers must be a list of layers; received 5"),
+        (lambda: setattr(nncore.optimizers.SGD(), "iterations", 1.5), "iterations must be an int"),
+        (lambda: setattr(nncore.optimizers.SGD(), "iterations", -1), "iterations must be an int"),
+        (lambda: setattr(nncore.optimizers.SGD(), "iterations", 2**62), "less than 2"),
+        (lambda: nncore.callbacks.CSVLogger("f", separator=""), "separator must be one character"),
+        (lambda: trained().set_weights(None), "expected a list of arrays, as get_weights returns"),
+        (lambda: trained().get_layer(index="a"), "index must be an integer; received index='a'"),
+        (
+            lambda: trained().set_weights([np.full((2, 1), 1e300), [0.0]]),
+            "expected numbers that are finite in float32 for",
+        ),
+    ],
+)
+def test_wrong_kinds_of_arguments(call, text):
+    with pytest.raises((TypeError, ValueError)) as caught:
+        call()
+    assert text.replace('"', "'") in str(caught.value).replace('"', "'")
+
+
+def trained():
+    return nncore.Sequential([nncore.Input((2,)), Dense(1)])

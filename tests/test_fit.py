@@ -1014,3 +1014,29 @@ def test_a_child_trains_a_model_that_a_thread_was_training():
             os._exit(code)
     assert os.waitpid(child, 0)[1] == 0
     thread.join()
+
+
+def test_training_inside_a_callback_is_counted():
+    x, y = blobs(30)
+    model = network("adam")
+    hook = LambdaCallback(on_train_batch_begin=lambda batch, logs: model.train_on_batch(x, y))
+    model.fit(x, y, batch_size=10, verbose=0, callbacks=[hook])
+    assert model.optimizer.iterations == 6
+
+
+def test_layers_cannot_be_changed_inside_fit():
+    x, y = blobs(30)
+    model = network()
+    hook = LambdaCallback(on_train_batch_begin=lambda batch, logs: model.pop())
+    with pytest.raises(RuntimeError, match="its layers were changed while it works through data"):
+        model.fit(x, y, batch_size=10, verbose=0, callbacks=[hook])
+
+
+def test_many_settings_keep_few_executors():
+    x, y = blobs(10)
+    optimizer = nncore.optimizers.SGD(0.1, clipnorm=1.0)
+    model = network(optimizer)
+    for k in range(1, 30):
+        optimizer.clipnorm = float(k)
+        model.train_on_batch(x, y)
+    assert len(model._executors) <= 8

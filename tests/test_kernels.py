@@ -500,7 +500,7 @@ ERRORS = [
     (lambda: kernels.activate("rellu", [1.0]), ValueError, 'unknown activation "rellu": did'),
     (lambda: kernels.activate("relu", ["a"]), TypeError, "real numbers"),
     (lambda: kernels.activate("elu", [1.0], alpha=-1), ValueError, "alpha must not be negative"),
-    (lambda: kernels.activate("elu", [1.0], alpha=math.nan), ValueError, "alpha must be a finite number"),
+    (lambda: kernels.activate("elu", [1.0], alpha=math.nan), ValueError, "must be a finite number"),
     (lambda: kernels.dense([1.0], [[1.0]]), ValueError, "x must have 2 dimensions"),
     (lambda: kernels.dense([[1.0]], [[1.0], [2.0]]), ValueError, "w must have 1 rows"),
     (lambda: kernels.dense([[1.0]], [[1.0]], [1.0, 2.0]), ValueError, "b must have 1 numbers"),

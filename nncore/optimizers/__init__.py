@@ -93,7 +93,7 @@ class SGD(Optimizer):
             name,
         )
         self.momentum = _names.check_real("SGD", "momentum", momentum, minimum=0.0, maximum=1.0)
-        self.nesterov = bool(nesterov)
+        self.nesterov = _names.check_bool("SGD", "nesterov", nesterov)
         self.full_batch = bool(full_batch)
         if self.momentum:
             self.kernel = "nesterov" if self.nesterov else "momentum"
@@ -253,7 +253,7 @@ class RMSprop(Optimizer):
         self.rho = self._fraction("rho", rho)
         self.momentum = _names.check_real("RMSprop", "momentum", momentum, minimum=0.0, maximum=1.0)
         self.epsilon = self._nonnegative("epsilon", epsilon)
-        self.centered = bool(centered)
+        self.centered = _names.check_bool("RMSprop", "centered", centered)
         full = self.centered or self.momentum > 0.0
         self.kernel = "rmsprop_full" if full else "rmsprop"
         self.n_slots = 3 if full else 1
@@ -343,7 +343,7 @@ class Adam(Optimizer):
         self.beta_1 = self._fraction("beta_1", beta_1)
         self.beta_2 = self._fraction("beta_2", beta_2)
         self.epsilon = self._nonnegative("epsilon", epsilon)
-        self.amsgrad = bool(amsgrad)
+        self.amsgrad = _names.check_bool(type(self).__name__, "amsgrad", amsgrad)
         self.kernel = "amsgrad" if self.amsgrad else "adam"
         self.n_slots = 3 if self.amsgrad else 2
 

@@ -147,6 +147,20 @@ class Optimizer:
             ) from None
 
     @property
+    def iterations(self) -> int:
+        """The updates done."""
+        return self._iterations
+
+    @iterations.setter
+    def iterations(self, value: int) -> None:
+        n = _names.check_integer(type(self).__name__, "iterations", value, minimum=0)
+        if n >> 62:
+            raise ValueError(
+                f"{type(self).__name__}: iterations must be less than 2**62; received {n}"
+            )
+        self._iterations = n
+
+    @property
     def schedule(self) -> Any:
         """The schedule or callable that gives the learning rate; None if it is a number."""
         return self._learning_rate if callable(self._learning_rate) else None
