@@ -4,15 +4,26 @@ src/core.pyx is turned into C once; that C is compiled once for each instruction
 number type, each a module of its own (src/isa/), with flags of its own. nncore/runtime.py
 picks one before importing it. The code that Cython needs for typed memoryviews lies once in
 nncore._cyutility instead of in every module.
+
+Environment
+-----------
+``NNCORE_BUILD_ISAS``
+    The instruction sets to build, such as ``"x86_64_v2 x86_64_v3"``; else all of the platform's.
+``NNCORE_BUILD_DEBUG``
+    ``1``: little optimisation, and symbols, for debuggers and sanitizers (whose flags go into CFLAGS).
 """
 
 from __future__ import annotations
 
 import os
 import platform as host
+import subprocess
 import sys
 import sysconfig
+import tempfile
+from importlib import metadata
 from pathlib import Path
+from typing import NoReturn
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
@@ -21,11 +32,16 @@ HERE = Path(__file__).parent
 SOURCE = Path("src")
 UTILITY = "nncore._cyutility"
 RUNTIME = "nncore._runtime"
+BUILT = SOURCE / "_built.h"
+
+OLDEST_PYTHON = (3, 11)
+OLDEST = {"setuptools": "77", "Cython": "3.3", "numpy": "2.0"}
+COMPILERS = "gcc 11 or newer, or clang 12 or newer"
+OPTIMISE = ["-O3", "-g0"]
+DEBUG = ["-O1", "-g", "-fno-omit-frame-pointer"]
 
 # What the vectoriser needs, and no more: NaN and infinity keep their meaning, sums their order.
 GCC_FLAGS = [
-    "-O3",
-    "-g0",
     "-fno-math-errno",
     "-fno-trapping-math",
     "-fno-signed-zeros",
@@ -44,15 +60,81 @@ ISA_FLAGS = {
 MSVC_ISA_FLAGS = {"x86_64_v3": ["/arch:AVX2"], "x86_64_v4": ["/arch:AVX512"]}
 
 
+def stop(what: str) -> NoReturn:
+    """End the build with one line that says what it needs."""
+    sys.exit(f"nncore cannot be built: {what}")
+
+
+def number(version: str) -> tuple[int, ...]:
+    """Return the numbers that a version begins with."""
+    numbers = []
+    for part in version.split("."):
+        if not part.isdigit():
+            break
+        numbers.append(int(part))
+    return tuple(numbers)
+
+
+def check_python() -> None:
+    """Stop where this Python, or a package that the build uses, is not one that will do."""
+    have = f"{host.python_implementation()} {host.python_version()}"
+    if sys.version_info[:2] < OLDEST_PYTHON or host.python_implementation() != "CPython":
+        wanted = ".".join(map(str, OLDEST_PYTHON))
+        stop(f"it needs CPython {wanted} or newer; this is {have} ({sys.executable})")
+    if sys.maxsize < 2**32 or sys.byteorder != "little":
+        stop(f"it needs a 64-bit, little-endian Python; this one is for {host.machine()}")
+    for name, oldest in OLDEST.items():
+        try:
+            found = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            stop(f"{name} is not installed; pip install '{name}>={oldest}'")
+        if number(found) < number(oldest):
+            stop(f"it needs {name} {oldest} or newer; {found} is installed; "
+                 f"pip install '{name}>={oldest}'")  # fmt: skip
+
+
+def check_compiler(command: list[str], includes: list[str], isas: list[str]) -> None:
+    """Stop where the compiler is missing, too old, or finds no Python.h."""
+
+    def failure(flags: list[str], code: str) -> str:
+        with tempfile.TemporaryDirectory() as folder:
+            source = Path(folder, "probe.c")
+            source.write_text(code, encoding="ascii")
+            run = subprocess.run(
+                [*command, *flags, "-c", str(source), "-o", str(Path(folder, "probe.o"))],
+                capture_output=True,
+                text=True,
+                errors="replace",
+                check=False,
+            )
+        lines = [line for line in run.stderr.splitlines() if "error" in line] or [
+            f"it ended with {run.returncode}"
+        ]
+        return lines[0] if run.returncode else ""
+
+    try:
+        broken = failure([], "int nothing;\n")
+    except OSError:
+        stop(f"there is no C compiler {command[0]!r}; install {COMPILERS}, or name it in CC")
+    if broken:
+        stop(f"the C compiler {command[0]!r} does not work: {broken}")
+    for isa in isas:
+        wrong = failure([*GCC_FLAGS, *ISA_FLAGS[isa]], "typedef int pair __attribute__((vector_size(8)));\n")
+        if wrong:
+            stop(f"the C compiler {command[0]!r} is too old, it needs {COMPILERS}: {wrong}")
+    if failure([f"-I{folder}" for folder in includes], "#include <Python.h>\n"):
+        stop(f"Python.h is not in {includes[0]}; install Python's headers, such as python3-dev")
+
+
 def instruction_sets() -> list[str]:
-    """Return the instruction sets to build for the target processor, weakest first."""
+    """Return the instruction sets of the target processor, weakest first."""
     platform = os.environ.get("ARCHFLAGS", "") or sysconfig.get_platform()
     arm, intel = "arm64" in platform, "x86_64" in platform
     if "universal2" in platform or (arm and intel):
         # Each processor has modules of its own: a build is for one of them.
         if arm and intel:
-            sys.exit(
-                f"ARCHFLAGS={platform}: build for one processor at a time, such as "
+            stop(
+                f"ARCHFLAGS={platform} names two processors; build for one at a time, such as "
                 f'ARCHFLAGS="-arch {host.machine()}"'
             )
         platform = host.machine()
@@ -66,6 +148,15 @@ def instruction_sets() -> list[str]:
     return ["generic"]
 
 
+def chosen() -> list[str]:
+    """Return the instruction sets to build, weakest first."""
+    offered = instruction_sets()
+    wanted = os.environ.get("NNCORE_BUILD_ISAS", "").split()
+    if wrong := sorted(set(wanted) - set(offered)):
+        stop(f"NNCORE_BUILD_ISAS={' '.join(wrong)}: this platform has {', '.join(offered)}")
+    return [isa for isa in offered if isa in wanted] or offered
+
+
 def newest(paths: list[Path]) -> float:
     """Return the latest modification time of the paths."""
     return max(path.stat().st_mtime for path in paths)
@@ -76,7 +167,11 @@ class BuildExt(build_ext):
 
     def build_extensions(self) -> None:
         """Generate the C files, then build every module."""
+        if self.compiler.compiler_type == "unix":
+            includes = [sysconfig.get_path("include"), sysconfig.get_path("platinclude")]
+            check_compiler(self.compiler.compiler_so, includes, chosen())
         self.generate()
+        self.record()
         if self.parallel is None:
             self.parallel = os.cpu_count() or 1
         super().build_extensions()
@@ -108,6 +203,15 @@ class BuildExt(build_ext):
             finally:
                 sys.argv = saved
 
+    def record(self) -> None:
+        """Write down what is built, so that an installation can tell whether it is whole."""
+        text = (
+            f'#define NNCORE_BUILT_VERSION "{self.distribution.get_version()}"\n'
+            f'#define NNCORE_BUILT_ISAS "{" ".join(chosen())}"\n'
+        )
+        if not BUILT.exists() or BUILT.read_text(encoding="ascii") != text:
+            BUILT.write_text(text, encoding="ascii")
+
     def build_extension(self, ext: Extension) -> None:
         """Add the flags of the compiler at hand, and of the module's instruction set."""
         import numpy
@@ -118,26 +222,31 @@ class BuildExt(build_ext):
             ext.extra_compile_args = ["/O2", *MSVC_ISA_FLAGS.get(isa or "", [])]
         else:
             baseline = ISA_FLAGS[instruction_sets()[0]]
-            ext.extra_compile_args = [*GCC_FLAGS, *(ISA_FLAGS[isa] if isa else baseline)]
+            debug = os.environ.get("NNCORE_BUILD_DEBUG") == "1"
+            ext.extra_compile_args = [
+                *(DEBUG if debug else OPTIMISE),
+                *GCC_FLAGS,
+                *(ISA_FLAGS[isa] if isa else baseline),
+            ]
             if sys.platform.startswith("linux"):
                 ext.libraries = ["m", "pthread"]
-                ext.extra_link_args = ["-Wl,-s"]
+                ext.extra_link_args = [] if debug else ["-Wl,-s"]
         super().build_extension(ext)
 
 
 def extensions() -> list[Extension]:
     """Return the modules: Cython's shared code, the runtime, a core for each ISA and type."""
-    headers = [str(path) for path in sorted(SOURCE.glob("*.h"))]
+    headers = [str(path) for path in sorted(SOURCE.glob("*.h")) if path != BUILT]
     macros = [("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")]
     modules = [
         Extension(UTILITY, ["src/_cyutility.c"]),
         Extension(
             RUNTIME,
             ["src/_runtime.c", "src/threads.c", "src/cpu.c"],
-            depends=headers,
+            depends=[*headers, str(BUILT)],
         ),
     ]
-    for isa in instruction_sets():
+    for isa in chosen():
         for kind in ("f32", "f64"):
             name = f"_core_{isa}_{kind}"
             module = Extension(
@@ -153,4 +262,5 @@ def extensions() -> list[Extension]:
 
 if __name__ == "__main__":
     os.chdir(HERE)
+    check_python()
     setup(ext_modules=extensions(), cmdclass={"build_ext": BuildExt})

@@ -13,27 +13,35 @@ from __future__ import annotations
 
 __version__ = "0.1.0"
 
-from nncore import (
-    activations,
-    callbacks,
-    config,
-    datasets,
-    initializers,
-    kernels,
-    layers,
-    losses,
-    metrics,
-    optimizers,
-    random,
-    regularizers,
-    utils,
-)
-from nncore.gradients import check_gradients
-from nncore.layers import Input
-from nncore.models import Sequential
-from nncore.random import set_random_seed
-from nncore.runtime import get_num_threads, set_num_threads, show_config
-from nncore.saving import load_model
+try:
+    from nncore import (
+        activations,
+        callbacks,
+        config,
+        datasets,
+        initializers,
+        kernels,
+        layers,
+        losses,
+        metrics,
+        optimizers,
+        random,
+        regularizers,
+        utils,
+    )
+    from nncore.gradients import check_gradients
+    from nncore.layers import Input
+    from nncore.models import Sequential
+    from nncore.random import set_random_seed
+    from nncore.runtime import get_num_threads, set_num_threads, show_config
+    from nncore.saving import load_model
+except ModuleNotFoundError as error:
+    if not (error.name or "").startswith("nncore."):
+        raise
+    raise ImportError(
+        f"the module {error.name} is not in {__path__[0]}: this installation of nncore is "
+        f"incomplete; pip install --force-reinstall nncore"
+    ) from error
 
 __all__ = [
     "Input",

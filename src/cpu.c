@@ -1,6 +1,47 @@
 #include "cpu.h"
 
-#include <stdint.h>
+#define HAS(word, bit) (((word) >> (bit)) & 1u)
+
+int nncore_x86_levels(nncore_cpuid cpuid, nncore_xgetbv xgetbv)
+{
+    unsigned r[4], one_c, seven_b = 0, extended_c = 0, highest;
+    uint64_t xcr0;
+    int levels = 0;
+
+    cpuid(0, 0, r);
+    highest = r[0];
+    cpuid(1, 0, r);
+    one_c = r[2];
+    if (highest >= 7) {
+        cpuid(7, 0, r);
+        seven_b = r[1];
+    }
+    cpuid(0x80000000u, 0, r);
+    if (r[0] >= 0x80000001u) {
+        cpuid(0x80000001u, 0, r);
+        extended_c = r[2];
+    }
+    /* v2: SSE3, SSSE3, CMPXCHG16B, SSE4.1, SSE4.2, POPCNT, LAHF */
+    if (!(HAS(one_c, 0) && HAS(one_c, 9) && HAS(one_c, 13) && HAS(one_c, 19) && HAS(one_c, 20) &&
+          HAS(one_c, 23) && HAS(extended_c, 0)))
+        return 0;
+    levels |= 1;
+    /* The wider registers count only when the operating system saves them (OSXSAVE, XCR0). */
+    xcr0 = HAS(one_c, 27) ? xgetbv() : 0;
+    /* v3: AVX, FMA, MOVBE, F16C, BMI1, AVX2, BMI2, LZCNT */
+    if (!((xcr0 & 6) == 6 && HAS(one_c, 28) && HAS(one_c, 12) && HAS(one_c, 22) &&
+          HAS(one_c, 29) && HAS(seven_b, 3) && HAS(seven_b, 5) && HAS(seven_b, 8) &&
+          HAS(extended_c, 5)))
+        return levels;
+    levels |= 2;
+#if !defined(__APPLE__)
+    /* v4: AVX-512 F, DQ, CD, BW, VL. Darwin enables this state only at first use. */
+    if ((xcr0 & 0xe6) == 0xe6 && HAS(seven_b, 16) && HAS(seven_b, 17) && HAS(seven_b, 28) &&
+        HAS(seven_b, 30) && HAS(seven_b, 31))
+        levels |= 4;
+#endif
+    return levels;
+}
 
 #if defined(__x86_64__) || defined(_M_X64)
 
@@ -28,47 +69,9 @@ static uint64_t xgetbv0(void)
 }
 #endif
 
-#define HAS(word, bit) (((word) >> (bit)) & 1u)
-
 int nncore_cpu_levels(void)
 {
-    unsigned r[4], one_c, seven_b = 0, extended_c = 0, highest;
-    uint64_t xcr0;
-    int levels = 0;
-
-    cpuid(0, 0, r);
-    highest = r[0];
-    cpuid(1, 0, r);
-    one_c = r[2];
-    if (highest >= 7) {
-        cpuid(7, 0, r);
-        seven_b = r[1];
-    }
-    cpuid(0x80000000u, 0, r);
-    if (r[0] >= 0x80000001u) {
-        cpuid(0x80000001u, 0, r);
-        extended_c = r[2];
-    }
-    /* v2: SSE3, SSSE3, CMPXCHG16B, SSE4.1, SSE4.2, POPCNT, LAHF */
-    if (!(HAS(one_c, 0) && HAS(one_c, 9) && HAS(one_c, 13) && HAS(one_c, 19) && HAS(one_c, 20) &&
-          HAS(one_c, 23) && HAS(extended_c, 0)))
-        return 0;
-    levels |= 1;
-    /* The wider registers count only when the operating system saves them (OSXSAVE, XCR0). */
-    xcr0 = HAS(one_c, 27) ? xgetbv0() : 0;
-    /* v3: AVX, FMA, MOVBE, F16C, BMI1, AVX2, BMI2, LZCNT */
-    if (!((xcr0 & 6) == 6 && HAS(one_c, 28) && HAS(one_c, 12) && HAS(one_c, 22) &&
-          HAS(one_c, 29) && HAS(seven_b, 3) && HAS(seven_b, 5) && HAS(seven_b, 8) &&
-          HAS(extended_c, 5)))
-        return levels;
-    levels |= 2;
-#if !defined(__APPLE__)
-    /* v4: AVX-512 F, DQ, CD, BW, VL. Darwin enables this state only at first use. */
-    if ((xcr0 & 0xe6) == 0xe6 && HAS(seven_b, 16) && HAS(seven_b, 17) && HAS(seven_b, 28) &&
-        HAS(seven_b, 30) && HAS(seven_b, 31))
-        levels |= 4;
-#endif
-    return levels;
+    return nncore_x86_levels(cpuid, xgetbv0);
 }
 
 #elif defined(__aarch64__) || defined(_M_ARM64)
