@@ -10,7 +10,8 @@ Environment
 ``NNCORE_BUILD_ISAS``
     The instruction sets to build, such as ``"x86_64_v2 x86_64_v3"``; else all of the platform's.
 ``NNCORE_BUILD_DEBUG``
-    ``1``: little optimisation, and symbols, for debuggers and sanitizers (whose flags go into CFLAGS).
+    ``1``: little optimisation, and symbols: for debuggers, and for sanitizers, whose flags go into
+    CFLAGS.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ SOURCE = Path("src")
 UTILITY = "nncore._cyutility"
 RUNTIME = "nncore._runtime"
 BUILT = SOURCE / "_built.h"
+TARGET = sysconfig.get_platform()  # not this machine's where _PYTHON_HOST_PLATFORM is set
 
 OLDEST_PYTHON = (3, 11)
 OLDEST = {"setuptools": "77", "Cython": "3.3", "numpy": "2.0"}
@@ -119,7 +121,9 @@ def check_compiler(command: list[str], includes: list[str], isas: list[str]) -> 
     if broken:
         stop(f"the C compiler {command[0]!r} does not work: {broken}")
     for isa in isas:
-        wrong = failure([*GCC_FLAGS, *ISA_FLAGS[isa]], "typedef int pair __attribute__((vector_size(8)));\n")
+        wrong = failure(
+            [*GCC_FLAGS, *ISA_FLAGS[isa]], "typedef int pair __attribute__((vector_size(8)));\n"
+        )
         if wrong:
             stop(f"the C compiler {command[0]!r} is too old, it needs {COMPILERS}: {wrong}")
     if failure([f"-I{folder}" for folder in includes], "#include <Python.h>\n"):
@@ -128,7 +132,7 @@ def check_compiler(command: list[str], includes: list[str], isas: list[str]) -> 
 
 def instruction_sets() -> list[str]:
     """Return the instruction sets of the target processor, weakest first."""
-    platform = os.environ.get("ARCHFLAGS", "") or sysconfig.get_platform()
+    platform = os.environ.get("ARCHFLAGS", "") or TARGET
     arm, intel = "arm64" in platform, "x86_64" in platform
     if "universal2" in platform or (arm and intel):
         # Each processor has modules of its own: a build is for one of them.
@@ -143,7 +147,7 @@ def instruction_sets() -> list[str]:
         return ["neon"]
     if "x86_64" in platform or "amd64" in platform:
         # Darwin turns AVX-512 on at first use only, and not on every Mac.
-        last = 2 if sys.platform == "darwin" else 3
+        last = 2 if TARGET.startswith("macosx") else 3
         return ["x86_64_v2", "x86_64_v3", "x86_64_v4"][:last]
     return ["generic"]
 
@@ -228,7 +232,7 @@ class BuildExt(build_ext):
                 *GCC_FLAGS,
                 *(ISA_FLAGS[isa] if isa else baseline),
             ]
-            if sys.platform.startswith("linux"):
+            if TARGET.startswith("linux"):
                 ext.libraries = ["m", "pthread"]
                 ext.extra_link_args = [] if debug else ["-Wl,-s"]
         super().build_extension(ext)
