@@ -8,7 +8,8 @@ import re
 from pathlib import Path
 
 from gate.floor import X86
-from gate.workbench import CACHE, CannotRun, Failed, Part, Workbench, last_line
+from gate.targets import target
+from gate.workbench import CACHE, X86_MACHINE, CannotRun, Failed, Part, Workbench, last_line
 
 #: Processors as QEMU knows them (less what it would warn about), and the instruction set that
 #: nncore must pick there. NumPy's own baseline is x86-64-v2, so nothing older runs.
@@ -51,7 +52,7 @@ def emulator(name: str, command: list[str | Path]) -> tuple[Path, dict[str, str]
 
 def qemu_x86(model: str, bench: Workbench) -> str:
     """Run the suite on an emulated x86-64 processor, which must pick the right modules."""
-    if os.uname().machine != "x86_64":
+    if not X86_MACHINE:
         raise CannotRun(f"the wheel made here is for {os.uname().machine}")
     bench.debian("qemu-user-static")
     cpu, isa = MODELS[model]
@@ -61,10 +62,11 @@ def qemu_x86(model: str, bench: Workbench) -> str:
     picked = last_line(bench.run(python, "-P", "-c", PICKED, env=env).stdout)
     if picked != isa:
         raise Failed(f"on {cpu}, {picked} was picked instead of {isa}")
-    for absent in X86[X86.index(isa) + 1 :]:
+    have = X86[: X86.index(isa) + 1]
+    for absent in X86[len(have) :]:
         done = bench.run(python, "-P", "-c", PICKED, env={**env, "NNCORE_ISA": absent}, ok=False)
-        wanted = f"NNCORE_ISA={absent}: this machine and build have {', '.join(X86[: X86.index(isa) + 1])}"
-        if done.returncode != 1 or wanted not in done.stdout:
+        error = f"NNCORE_ISA={absent}: this machine and build have {', '.join(have)}"
+        if done.returncode != 1 or error not in done.stdout:
             raise Failed(f"forcing {absent}, which {cpu} lacks, says: {last_line(done.stdout)}")
     return f"{isa}: " + bench.suite([python], bench.unpacked(), env=env)
 
@@ -106,33 +108,6 @@ class Arm:
             [include / f"python3.{self.minor}", include], ".so",
         )  # fmt: skip
         return bench.build("aarch64", env)
-
-
-def target(
-    platform: str, compiler: list[str | Path], includes: list[Path], suffix: str,
-    link: tuple[str, ...] = (),
-) -> dict[str, str]:  # fmt: skip
-    """Return an environment that has setup.py build for another platform.
-
-    Python's build settings come from a module that Python looks up by name; this is one of ours.
-    """
-    folder = CACHE / "targets" / platform
-    folder.mkdir(parents=True, exist_ok=True)
-    compile_ = " ".join(map(str, compiler))
-    flags = " ".join(["-fPIC", "-DNDEBUG", *(f"-I{path}" for path in includes)])
-    shared = " ".join([compile_, "-shared", *link])
-    settings = {
-        "CC": compile_, "CXX": compile_, "CFLAGS": flags, "OPT": "", "CCSHARED": "-fPIC",
-        "LDSHARED": shared, "LDCXXSHARED": shared, "EXT_SUFFIX": suffix, "SHLIB_SUFFIX": suffix,
-        "AR": "ar", "ARFLAGS": "rcs", "Py_GIL_DISABLED": 0, "Py_DEBUG": 0,
-    }  # fmt: skip
-    name = "_nncore_target"
-    (folder / f"{name}.py").write_text(f"build_time_vars = {settings!r}\n", encoding="utf-8")
-    return {
-        "PYTHONPATH": str(folder),
-        "_PYTHON_HOST_PLATFORM": platform,
-        "_PYTHON_SYSCONFIGDATA_NAME": name,
-    }
 
 
 def aarch64(bench: Workbench) -> str:

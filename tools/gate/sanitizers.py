@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gate.workbench import CACHE, CannotRun, Failed, Part, Workbench, last_line
+from gate.workbench import CACHE, X86_MACHINE, CannotRun, Failed, Part, Workbench, last_line
 
 #: Where threads work: the pool, several of Python's threads at once, plans with several parts.
 THREADS = ("tests/test_runtime.py", "tests/test_plan.py", "tests/test_fit.py")
@@ -69,7 +69,7 @@ def bugs(bench: Workbench, tree: Path, flags: list[str]) -> Path:
 
 def sanitized(name: str, how: Sanitizer, bench: Workbench) -> str:
     """Build with a sanitizer, show it the bugs, then run the suite."""
-    if os.uname().machine != "x86_64":
+    if not X86_MACHINE:
         raise CannotRun("the bugs are compiled for x86-64")
     python = bench.tester() / "bin/python"
     preload = [bench.run("gcc", f"-print-file-name={lib}").stdout.strip() for lib in how.libraries]
@@ -108,7 +108,11 @@ def valgrind(bench: Workbench) -> str:
     seen = checked("-c", commit("heap_overflow"), bugs(bench, bench.tree("floor"), []))
     if "Invalid write" not in seen:
         raise Failed("it did not see heap_overflow")
-    what = ["tests/test_plan.py"] if bench.smoke else ["tests/test_plan.py", "tests/test_keras_golden.py"]
+    what = (
+        ["tests/test_plan.py"]
+        if bench.smoke
+        else ["tests/test_plan.py", "tests/test_keras_golden.py"]
+    )
     found = checked("-m", "pytest", "-q", "-p", "no:cacheprovider", *what, "-k", NO_FORK)
     if found:
         raise Failed(f"it reports\n{found[:4000]}")
@@ -118,6 +122,7 @@ def valgrind(bench: Workbench) -> str:
 PARTS = (
     Part("asan", "the suite under AddressSanitizer and UndefinedBehaviorSanitizer",
          functools.partial(sanitized, "asan", ADDRESS), True),
-    Part("tsan", "threads under ThreadSanitizer", functools.partial(sanitized, "tsan", THREAD), True),
+    Part("tsan", "threads under ThreadSanitizer",
+         functools.partial(sanitized, "tsan", THREAD), True),
     Part("valgrind", "plans under valgrind", valgrind, True),
 )  # fmt: skip

@@ -17,14 +17,27 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / "build" / "verify"
+X86_MACHINE = os.uname().machine == "x86_64"
 EPOCH = "1700000000"  # the time that every file of a reproducible wheel gets
 #: What the parts with a smaller form run of the suite: every op on every instruction set, with
 #: threads and forks, and Keras's own numbers.
 SMOKE = ("tests/test_plan.py", "tests/test_runtime.py", "tests/test_keras_golden.py")
 
 
+#: What a wheel depends on.
+BUILT_FROM = (
+    "setup.py",
+    "pyproject.toml",
+    "MANIFEST.in",
+    "README.md",
+    "LICENSE",
+    "src/",
+    "nncore/",
+)
+
+
 class CannotRun(Exception):  # noqa: N818 - no error: a verdict
-    """This machine lacks what the part needs; the text says what."""
+    """What the part needs is not here; the text says what."""
 
 
 class Failed(Exception):  # noqa: N818 - no error: a verdict
@@ -204,7 +217,8 @@ class Workbench:
             return folder
         shutil.rmtree(folder, ignore_errors=True)
         self.run(python, "-m", "venv", folder)
-        self.run(folder / "bin/pip", "install", "-q", *packages)
+        # An older wheel rather than a newer source that would have to be compiled.
+        self.run(folder / "bin/pip", "install", "-q", "--prefer-binary", *packages)
         marker.write_text(wanted, encoding="utf-8")
         return folder
 
@@ -270,18 +284,19 @@ class Workbench:
                  cwd=folder, env={**chosen, **(env or {})})  # fmt: skip
         return folder
 
-    @functools.cached_property
-    def fingerprint(self) -> str:
-        """What tells one state of the source from another."""
+    @functools.cache  # noqa: B019
+    def fingerprint(self, *parts: str) -> str:
+        """Return what tells one state of the source, or of parts of it, from another."""
         text = hashlib.sha256()
         for file in self.source_files():
-            text.update(file.encode() + b"\0" + (ROOT / file).read_bytes() + b"\0")
+            if file.startswith(parts or ("",)):
+                text.update(file.encode() + b"\0" + (ROOT / file).read_bytes() + b"\0")
         return text.hexdigest()[:16]
 
     @functools.cache  # noqa: B019
     def sdist(self) -> Path:
         """Return the source archive."""
-        folder = CACHE / "sdist" / self.fingerprint
+        folder = CACHE / "sdist" / self.fingerprint()
         if not (found := list(folder.glob("*.tar.gz"))):
             shutil.rmtree(folder.parent, ignore_errors=True)
             self.run(self.builder() / "bin/python", "setup.py", "-q", "sdist", "-d", folder,
@@ -297,19 +312,30 @@ class Workbench:
             self.run("tar", "-xzf", self.sdist(), "-C", folder, "--strip-components=1")
         return folder
 
+    def wheels(self, name: str) -> Path:
+        """Return the folder of a wheel of the present source."""
+        return CACHE / "wheels" / f"{name}{'-smoke' * self.smoke}" / self.fingerprint(*BUILT_FROM)
+
+    def fewer(self) -> dict[str, str]:
+        """Return what makes a build smaller where that will do."""
+        return {"NNCORE_BUILD_ISAS": "x86_64_v2"} if self.smoke and X86_MACHINE else {}
+
     def wheel(
         self, name: str = "wheel", python: Path | None = None, env: dict[str, str] | None = None,
         prefix: Sequence[str] = (),
     ) -> Path:  # fmt: skip
-        """Return a wheel that was made of the source archive; ``prefix`` begins the command."""
-        folder = CACHE / "wheels" / name / self.fingerprint
+        """Return a wheel that was made of the source archive; ``prefix`` begins the command.
+
+        In the smaller form of a part it holds the first instruction set alone.
+        """
+        folder = self.wheels(name)
         if not (found := list(folder.glob("*.whl"))):
             shutil.rmtree(folder.parent, ignore_errors=True)
             builder = self.builder(python, f"-{name}" if python else "")
             self.run(
                 *prefix, builder / "bin/pip", "wheel", "-q", "--no-deps", "--no-build-isolation",
                 "--no-index", "-w", folder, self.sdist(),
-                env={"SOURCE_DATE_EPOCH": EPOCH, **(env or {})},
+                env={"SOURCE_DATE_EPOCH": EPOCH, **self.fewer(), **(env or {})},
             )  # fmt: skip
             found = list(folder.glob("*.whl"))
         return found[0]
@@ -318,4 +344,5 @@ class Workbench:
         """Return an environment with the wheel and what the suite needs."""
         if self._environment:
             return self._environment
-        return self.environment("installed", self.python, self.wheel(), *self.requirements("test"))
+        return self.environment(f"installed{'-smoke' * self.smoke}", self.python, self.wheel(),
+                                *self.requirements("test"))  # fmt: skip
