@@ -8,6 +8,17 @@ from gate.workbench import CACHE, Workbench
 
 #: Debian's release whose source package of Python builds without the GIL, and that version.
 RELEASE, PYTHON = "trixie", "3.13"
+#: zig's cc, which writes the levels of x86-64 in its own way.
+ZIG = """#!/bin/sh
+for word in "$@"; do
+    shift
+    case "$word" in
+        -march=x86-64-v*) word="-march=x86_64_${{word#-march=x86-64-}}" ;;
+    esac
+    set -- "$@" "$word"
+done
+exec "{python}" -m ziglang cc -target {target} "$@"
+"""
 
 
 def target(
@@ -42,7 +53,7 @@ def zig(bench: Workbench, target: str) -> Path:
     python = bench.tools("ziglang") / "bin/python"
     program = CACHE / "zig" / f"cc-{target}"
     program.parent.mkdir(parents=True, exist_ok=True)
-    program.write_text(f'#!/bin/sh\nexec "{python}" -m ziglang cc -target {target} "$@"\n')
+    program.write_text(ZIG.format(python=python, target=target), encoding="utf-8")
     program.chmod(0o755)
     return program
 
