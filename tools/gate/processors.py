@@ -82,6 +82,7 @@ class Arm:
         if not (self.root / "usr/bin/python3").exists():
             bench.run("apt-get", "install", "--download-only", "-y", "-q", "python3",
                       "libpython3-dev", "libc6", env=apt)  # fmt: skip
+            self.root.mkdir(parents=True, exist_ok=True)
             for package in sorted((CACHE / "apt/aarch64/archives").glob("*.deb")):
                 bench.run("dpkg-deb", "-x", package, self.root)
         self.command: list[str | Path] = [
