@@ -11,7 +11,7 @@ from gate.floor import X86
 from gate.targets import target
 from gate.workbench import CACHE, X86_MACHINE, CannotRun, Failed, Part, Workbench, last_line
 
-#: Processors as QEMU knows them (less what it would warn about), the instruction set that nncore must
+#: Processors as QEMU knows them (less what it would warn about), what nncore must
 #: pick there, and the name for NumPy's OpenBLAS, which takes an emulated Nehalem for a newer one.
 #: NumPy's own baseline is x86-64-v2, so nothing older runs.
 MODELS = {
