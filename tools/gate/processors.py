@@ -9,7 +9,16 @@ from pathlib import Path
 
 from gate.floor import X86
 from gate.targets import target
-from gate.workbench import CACHE, X86_MACHINE, CannotRun, Failed, Part, Workbench, last_line
+from gate.workbench import (
+    CACHE,
+    NO_LISTING,
+    X86_MACHINE,
+    CannotRun,
+    Failed,
+    Part,
+    Workbench,
+    last_line,
+)
 
 #: Processors as QEMU knows them (less what it would warn about), what nncore must
 #: pick there, and the name for NumPy's OpenBLAS, which takes an emulated Nehalem for a newer one.
@@ -70,7 +79,7 @@ def qemu_x86(model: str, bench: Workbench) -> str:
         error = f"NNCORE_ISA={absent}: this machine and build have {', '.join(have)}"
         if done.returncode != 1 or error not in done.stdout:
             raise Failed(f"forcing {absent}, which {cpu} lacks, says: {last_line(done.stdout)}")
-    return f"{isa}: " + bench.suite([python], bench.unpacked(), env=env)
+    return f"{isa}: " + bench.suite([python], bench.unpacked(), (), NO_LISTING, env)
 
 
 class Arm:
