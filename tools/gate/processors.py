@@ -92,7 +92,7 @@ class Arm:
         apt = bench.apt_root("aarch64", architecture="arm64")
         if not (self.root / "usr/bin/python3").exists():
             bench.run("apt-get", "install", "--download-only", "-y", "-q", "python3",
-                      "libpython3-dev", "libc6", env=apt)  # fmt: skip
+                      "libpython3-dev", "libc6", "libstdc++6", env=apt)  # fmt: skip
             self.root.mkdir(parents=True, exist_ok=True)
             for package in sorted((CACHE / "apt/aarch64/archives").glob("*.deb")):
                 bench.run("dpkg-deb", "-x", package, self.root)
