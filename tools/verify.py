@@ -69,6 +69,8 @@ def main() -> int:
         parser.error("the gate runs on Linux")
 
     bench = Workbench(smoke=options.smoke, environment=options.environment)
+    if not bench.lock():
+        parser.error(f"another gate is at work in {bench.cache}")
     verdicts: list[tuple[str, str, str]] = []
     for part in PARTS:
         if options.parts and part.name not in options.parts:

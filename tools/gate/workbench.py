@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import hashlib
 import os
@@ -70,7 +71,18 @@ class Workbench:
     def __init__(self, smoke: bool, environment: Path | None) -> None:
         self.smoke = smoke
         self._environment = environment.resolve() if environment else None
+        self.cache = CACHE
         self._log = CACHE / "log" / "gate.txt"
+
+    def lock(self) -> bool:
+        """Take the folder for this process, to its end; say whether no other has it."""
+        self.cache.mkdir(parents=True, exist_ok=True)
+        self._lock = (self.cache / "lock").open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+        return True
 
     def begin(self, name: str) -> None:
         """Start the log of a part."""
