@@ -103,10 +103,10 @@ def test_one_gate_at_a_time(
 ) -> None:
     from gate.workbench import Workbench
 
-    other = Workbench(smoke=False, environment=None)
-    assert other.lock()
-    with pytest.raises(SystemExit):
-        gate("good")
+    with Workbench(smoke=False, environment=None).alone() as alone:
+        assert alone
+        with pytest.raises(SystemExit):
+            gate("good")
     assert "another gate is at work in" in capsys.readouterr().err
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import functools
 import hashlib
@@ -11,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,15 +75,17 @@ class Workbench:
         self.cache = CACHE
         self._log = CACHE / "log" / "gate.txt"
 
-    def lock(self) -> bool:
-        """Take the folder for this process, to its end; say whether no other has it."""
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[bool]:
+        """Take the folder for this process; say whether no other has it."""
         self.cache.mkdir(parents=True, exist_ok=True)
-        self._lock = (self.cache / "lock").open("w")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return False
-        return True
+        with (self.cache / "lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                yield False
+            else:
+                yield True
 
     def begin(self, name: str) -> None:
         """Start the log of a part."""
