@@ -23,7 +23,9 @@ extensions = [
     "sphinx.ext.autosummary",
     "sphinx_copybutton",
     "sphinx_design",
+    "docstrings",
     "mathml",
+    "quiet",
     "reference",
 ]
 exclude_patterns = ["_ext", "**/.ipynb_checkpoints"]
@@ -34,7 +36,6 @@ myst_heading_anchors = 3
 nb_execution_mode = "off"
 nb_merge_streams = True
 suppress_warnings = [
-    "toc.empty_glob",  # pages that come and go: the tutorial's notebooks
     "mystnb.unknown_mime_type",  # an output has HTML beside what this site cannot show
 ]
 html_math_renderer = "mathml"

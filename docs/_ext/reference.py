@@ -72,11 +72,12 @@ class Public(SphinxDirective):
         full = f"{name}.{word}"
         if inspect.isclass(thing):
             inherited = "   :inherited-members:" if word in WITH_INHERITED else ""
-            base = thing.__mro__[1].__module__ == thing.__module__
+            base = thing.__base__
+            shown = base.__module__.startswith("nncore") and base.__name__[0] != "_"
             return block(
                 f".. autoclass:: {full}", "   :members:",
                 *([inherited] if inherited else []),
-                *(["   :show-inheritance:"] if base and not inherited else []),
+                *(["   :show-inheritance:"] if shown and not inherited else []),
             )  # fmt: skip
         return block(f".. {'autofunction' if callable(thing) else 'autodata'}:: {full}")
 
