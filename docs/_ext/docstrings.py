@@ -58,10 +58,9 @@ def public_objects() -> Iterator[tuple[str, object]]:
             yield f"{module}.{word}", thing
             if inspect.isclass(thing):
                 for name, member in inspect.getmembers(thing):
-                    ours = str(getattr(member, "__module__", "nncore")).startswith("nncore")
-                    if name[0] != "_" and (inspect.isroutine(member) and ours):
-                        yield f"{module}.{word}.{name}", member
-                    elif name[0] != "_" and isinstance(member, property):
+                    home = str(getattr(member, "__module__", "nncore"))
+                    is_method = inspect.isroutine(member) and home.startswith("nncore")
+                    if name[0] != "_" and (is_method or isinstance(member, property)):
                         yield f"{module}.{word}.{name}", member
 
 

@@ -26,6 +26,7 @@ WITH_INHERITED = {"Sequential"}
 
 
 def block(*lines: str) -> str:
+    """Return lines of reStructuredText as a part of a Markdown page."""
     return "\n".join(("```{eval-rst}", *lines, "```", "", ""))
 
 
