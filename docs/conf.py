@@ -31,7 +31,7 @@ extensions = [
 exclude_patterns = ["_ext", "**/.ipynb_checkpoints"]
 
 # -- pages: Markdown, and notebooks as they were run --------------------------------------------
-myst_enable_extensions = ["colon_fence", "dollarmath", "amsmath", "deflist"]
+myst_enable_extensions = ["amsmath", "attrs_block", "colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 nb_execution_mode = "off"
 nb_merge_streams = True
@@ -64,14 +64,14 @@ html_theme_options = {
     "logo": {"text": "nncore"},
     "navigation_depth": 2,
     "show_nav_level": 1,
-    "show_toc_level": 2,
+    "show_toc_level": 1,
     "header_links_before_dropdown": 6,
     "navbar_align": "left",
     "navbar_persistent": ["search-button"],
     "navbar_end": ["theme-switcher"],
     "footer_start": ["copyright"],
     "footer_end": [],
-    "secondary_sidebar_items": ["page-toc"],
+    "secondary_sidebar_items": {"**": ["page-toc"], "index": []},
     "pygments_light_style": "tango",
     "pygments_dark_style": "monokai",
 }

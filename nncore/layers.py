@@ -1006,7 +1006,7 @@ class Dropout(Layer):
     noise_shape : None
         Must be None: each element is dropped by itself.
     seed : int, optional
-        Default: drawn from :mod:`nncore.random`; :meth:`get_config` reports the one drawn,
+        Default: drawn from :mod:`nncore.random`; :meth:`Layer.get_config` reports the one drawn,
         so that a copy of the layer drops the same elements.
     **kwargs
         ``name``, ``dtype``, ``trainable``, ``input_shape``, ``input_dim``: see :class:`Layer`.

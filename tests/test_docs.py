@@ -98,7 +98,7 @@ def test_programs_run_beside_the_other_library(
     for name in sorted(set().union(*map(peers_of, blocks(document)))):
         if importlib.util.find_spec(name) is None:
             pytest.skip(f"{name} is not installed: what {document} says of it is not checked here")
-    run = python("\n".join(blocks(document)), cwd=tmp_path)
+    run = python("\n".join(blocks(document)), cwd=tmp_path, OMP_NUM_THREADS="1")
     assert run.returncode == 0, run.stderr[-3000:]
 
 

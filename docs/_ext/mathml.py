@@ -1,16 +1,17 @@
 """Formulas as MathML: every browser shows it without a script, so the site works off line.
 
-The LaTeX is turned into MathML by docutils, which Sphinx needs anyway.  What docutils cannot
-read is a warning, and so ends the build, instead of a formula that is silently wrong.
+(MathJax and KaTeX are scripts and fonts from another server, or megabytes in this one.)
+A command that cannot be translated is a warning, and so ends the build.
 """
 
 from __future__ import annotations
 
 import re
+from html import escape
 from typing import Any
 
 from docutils import nodes
-from docutils.utils.math import latex2mathml
+from latex2mathml.converter import convert
 from sphinx.application import Sphinx
 from sphinx.util import logging
 from sphinx.writers.html5 import HTML5Translator
@@ -18,26 +19,28 @@ from sphinx.writers.html5 import HTML5Translator
 logger = logging.getLogger(__name__)
 
 
-def mathml(node: nodes.Element, block: bool) -> str:
-    """Return the MathML of a formula's node; its LaTeX, and a warning, if it cannot be read."""
-    # An environment of its own is, within one formula, the one for a part of it.
-    source = re.sub(r"\\(begin|end)\{align\*?\}", r"\\\1{aligned}", node.astext())
+def mathml(node: nodes.Element, display: str) -> str:
+    """Return the MathML of a formula's node."""
+    latex = node.astext()
     try:
-        return latex2mathml.tex2mathml(source, as_block=block)
+        made = convert(latex, display=display)
     except Exception as error:
-        logger.warning("this formula cannot be shown as MathML: %s", error, location=node)
-        return f"<code>{HTML5Translator.encode(None, node.astext())}</code>"
+        logger.warning("this formula cannot be read: %s (%r)", latex, error, location=node)
+        return f"<code>{escape(latex)}</code>"
+    for unknown in re.findall(r">\s*(\\[a-zA-Z]+)\s*<", made):
+        logger.warning("%s in a formula is not known", unknown, location=node)
+    return made
 
 
 def visit_inline(self: HTML5Translator, node: nodes.math) -> None:
     """Write a formula within a line."""
-    self.body.append(mathml(node, block=False))
+    self.body.append(mathml(node, "inline"))
     raise nodes.SkipNode
 
 
 def visit_block(self: HTML5Translator, node: nodes.math_block) -> None:
     """Write a formula of its own."""
-    self.body.append(f'<div class="formula">{mathml(node, block=True)}</div>\n')
+    self.body.append(f'<div class="formula">{mathml(node, "block")}</div>\n')
     raise nodes.SkipNode
 
 

@@ -23,6 +23,7 @@ from sphinx.util.docutils import SphinxDirective
 
 #: These have most of their methods from classes that are not public themselves.
 WITH_INHERITED = {"Sequential"}
+ABOUT_ONE_CLASS = {"api/sequential"}
 
 
 def block(*lines: str) -> str:
@@ -54,9 +55,14 @@ class Public(SphinxDirective):
             raise self.error(f"{name} has no public {', '.join(sorted(unknown))}")
         words = [word for word in words if word not in left_out]
 
+        public = {
+            id(getattr(importlib.import_module(owner), word))
+            for owner, names in described.items()
+            for word in names
+        }
         text = self.table(name, words) if len(words) > 1 else ""
         for word in words:
-            text += self.one(name, word, getattr(module, word))
+            text += self.one(name, word, getattr(module, word), public)
         if others[name] and "only" not in self.options:
             text += self.table_of_others(name, others[name])
         return self.parse_text_to_nodes(text)
@@ -69,17 +75,20 @@ class Public(SphinxDirective):
         )  # fmt: skip
 
     @staticmethod
-    def one(name: str, word: str, thing: object) -> str:
+    def one(name: str, word: str, thing: object, public: set[int]) -> str:
         full = f"{name}.{word}"
         if inspect.isclass(thing):
-            inherited = "   :inherited-members:" if word in WITH_INHERITED else ""
-            base = thing.__base__
-            shown = base.__module__.startswith("nncore") and base.__name__[0] != "_"
-            return block(
-                f".. autoclass:: {full}", "   :members:",
-                *([inherited] if inherited else []),
-                *(["   :show-inheritance:"] if shown and not inherited else []),
-            )  # fmt: skip
+            options = ["   :members:"]
+            if word in WITH_INHERITED:
+                options.append("   :inherited-members:")
+            else:
+                bases = [base for base in thing.__mro__[1:] if id(base) in public]
+                known = {member for base in bases for member in vars(base) if member[0] != "_"}
+                if known:  # what a public base tells is not told again
+                    options.append(f"   :exclude-members: {', '.join(sorted(known))}")
+                if thing.__base__ in bases:
+                    options.append("   :show-inheritance:")
+            return block(f".. autoclass:: {full}", *options)
         return block(f".. {'autofunction' if callable(thing) else 'autodata'}:: {full}")
 
     @staticmethod
@@ -88,7 +97,16 @@ class Public(SphinxDirective):
         return "\n".join(("| other name | of |", "|---|---|", *rows, "", ""))
 
 
+def show_methods(
+    app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.Node | None
+) -> None:
+    """Let "On this page" list the methods too, where a page is about one class."""
+    if page in ABOUT_ONE_CLASS:
+        context["theme_show_toc_level"] = 2
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Tell Sphinx of the directive."""
     app.add_directive("public", Public)
+    app.connect("html-page-context", show_methods)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
