@@ -1,4 +1,4 @@
-"""What docs/conventions.md says of the other libraries, asked of them; loud where one is missing."""
+"""What docs/conventions.md says of the other libraries, asked of them where they are installed."""
 
 from __future__ import annotations
 
@@ -73,8 +73,8 @@ moved = step(keras.optimizers.Adagrad(0.5), "adagrad", 1, g=0.5, start=(0.1,), e
 assert np.isclose(1 - moved, 0.5 * 0.5 / np.sqrt(0.1 + 0.25 + 1e-7), rtol=1e-5)
 moved = step(keras.optimizers.RMSprop(0.5), "rmsprop", 1, rho=0.9, epsilon=1e-7)
 assert np.isclose(1 - moved, 0.5 * 1e-6 / np.sqrt(0.1 * 1e-12 + 1e-7), rtol=1e-4)
-step(keras.optimizers.AdamW(0.5, weight_decay=0.1), "adam", 2, beta_1=0.9, beta_2=0.999, epsilon=1e-7,
-     weight_decay=0.1)
+step(keras.optimizers.AdamW(0.5, weight_decay=0.1), "adam", 2, beta_1=0.9, beta_2=0.999,
+     epsilon=1e-7, weight_decay=0.1)
 
 # Where nncore differs on purpose.
 model = keras.Sequential([keras.layers.Input((2, 3)), keras.layers.Dense(1)])
