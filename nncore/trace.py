@@ -13,7 +13,6 @@ Names in a trace are the glossary's, after the layer's name: ``hidden.x``, ``hid
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
 import re
@@ -25,10 +24,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nncore import _names, compiler, kernels
+from nncore._files import replace_file
 from nncore.compiled import aligned
 from nncore.plan import ALIGNMENT, Buffer, Plan, Step
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
     from nncore.data import Rows
     from nncore.explain import Explanation
     from nncore.models import Sequential
@@ -542,6 +544,26 @@ class Trace(Mapping[str, Array]):
 
         return explain(self, what, lang)
 
+    def plot(self, *, row: int = 0, digits: int = 3, ax: Axes | None = None) -> Axes:
+        """Draw the network with the numbers of the step; see :func:`nncore.plot.network`.
+
+        Parameters
+        ----------
+        row : int, default 0
+            Whose values the units show; gradients of parameters are those of the whole batch.
+        digits : int, default 3
+            Significant digits.
+        ax : matplotlib.axes.Axes, optional
+            Where to draw; by default in a new figure.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+        """
+        from nncore.plot import network
+
+        return network(self, row=row, digits=digits, ax=ax)
+
     # --- keeping it ---
 
     def to_dict(self) -> dict[str, Array]:
@@ -566,38 +588,13 @@ class Trace(Mapping[str, Array]):
         The file is written under another name in the same folder and then renamed.  Beside the
         arrays it holds ``learning_rate`` and ``iteration``.
         """
-        target = os.path.realpath(os.fspath(path))
-        folder = os.path.dirname(target)
-        if os.path.isdir(target):
-            raise IsADirectoryError(
-                f"the trace cannot be saved as {target}: that is a folder. Give the name of a file"
-            )
-        if not os.path.isdir(folder):
-            raise FileNotFoundError(
-                f"the trace cannot be saved as {target}: the folder {folder} does not exist. Make "
-                f"it first, or choose another one"
-            )
         more = {
             "learning_rate": np.array(self.learning_rate),
             "iteration": np.array(self.iteration),
         }
         packed = io.BytesIO()
         np.savez(packed, **self._arrays, **more)  # type: ignore[arg-type]
-        temporary = os.path.join(folder, f".nncore-{os.urandom(8).hex()}.tmp")
-        try:
-            with open(temporary, "xb") as file:
-                file.write(packed.getbuffer())
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, target)
-        except BaseException as error:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-            if isinstance(error, OSError):
-                raise OSError(
-                    error.errno, f"the trace cannot be saved here: {error.strerror}", target
-                ) from error
-            raise
+        replace_file(path, packed.getbuffer(), "the trace")
 
 
 class _UnknownNameError(KeyError):
