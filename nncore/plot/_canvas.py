@@ -194,14 +194,14 @@ class Sheet:
 
     def label(self, x: float, y: float, words: str, size: float = 8.5, **options: Any) -> Text:
         """Write words over a line: with the ground behind them."""
-        ground = {"facecolor": self.colours.paper, "edgecolor": "none", "pad": 0.8 * self.scale}
+        ground = {"facecolor": self.colours.paper, "edgecolor": "none", "pad": 0.4 * self.scale}
         return self.text(x, y, words, size, bbox=ground, **options)
 
     def patch(self, shape: Any, **options: Any) -> Any:
         """Add a shape."""
         options = {
             "facecolor": self.colours.fill,
-            "edgecolor": self.colours.ink,
+            "edgecolor": self.colours.muted,
             "linewidth": 1.0 * self.scale,
             "zorder": 2,
             **options,
