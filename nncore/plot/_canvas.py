@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.text import Text
 
-__all__ = ["Palette", "Sheet", "figure_of", "make_axes", "need_matplotlib", "palette", "shades"]
+__all__ = [
+    "Palette", "Sheet", "figure_of", "make_axes", "mixed", "need_matplotlib", "palette", "shades",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,8 +164,18 @@ def shades(colours: Palette, n: int) -> Sequence[Any]:
     from matplotlib import colormaps
 
     light = colours.ink == LIGHT.ink
-    low, high = (0.0, 0.85) if light else (0.25, 1.0)
+    low, high = (0.0, 0.8) if light else (0.4, 1.0)
     return [colormaps["cividis"](low + (high - low) * i / (n - 1)) for i in range(n)]
+
+
+def mixed(colour: Any, other: Any, share: float) -> tuple[float, float, float]:
+    """Return a colour with a share of another one in it."""
+    from matplotlib.colors import to_rgb
+
+    red, green, blue = (
+        (1 - share) * a + share * b for a, b in zip(to_rgb(colour), to_rgb(other), strict=True)
+    )
+    return red, green, blue
 
 
 class Sheet:
