@@ -67,7 +67,7 @@ class Explanation:
 
     @property
     def html(self) -> str:
-        """As HTML, formulas in MathML: no script, no style, nothing from a network."""
+        """As HTML, formulas in MathML: no script, no style sheet, nothing from a network."""
         return self._document.html()
 
     def _repr_html_(self) -> str:
@@ -1238,7 +1238,7 @@ def _primed(formula: Formula) -> Formula:
     return Formula(
         f"{formula.text}'",
         f"{{{formula.tex}}}'",
-        f"<msup><mrow>{formula.mathml}</mrow><mo>&#x2032;</mo></msup>",
+        f"<msup><mrow>{formula.mathml}</mrow><mo lspace='0' mathsize='130%'>&#x2032;</mo></msup>",
     )
 
 

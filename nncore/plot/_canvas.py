@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -77,8 +77,7 @@ def need_matplotlib(where: str) -> None:
         missing = isinstance(error, ModuleNotFoundError) and error.name == "matplotlib"
         reason = "is not installed" if missing else f"cannot be imported ({error})"
         raise ImportError(
-            f"nncore.plot.{where} draws with matplotlib, which {reason}: "
-            f"pip install 'nncore[plot]'"
+            f"nncore.plot.{where} draws with matplotlib, which {reason}: pip install 'nncore[plot]'"
         ) from error
 
 
@@ -106,9 +105,12 @@ def make_axes(where: str, ax: Any, size: tuple[float, float], *, bare: bool = Fa
         return ax
     from matplotlib import pyplot
 
+    made: Axes
     if bare:
-        return pyplot.figure(figsize=size).add_axes((0.0, 0.0, 1.0, 1.0))
-    return pyplot.subplots(figsize=size, layout="constrained")[1]
+        made = pyplot.figure(figsize=size).add_axes((0.0, 0.0, 1.0, 1.0))
+    else:
+        _, made = pyplot.subplots(figsize=size, layout="constrained")
+    return made
 
 
 def figure_of(where: str, fig: Any, size: tuple[float, float]) -> Figure:
@@ -121,10 +123,11 @@ def figure_of(where: str, fig: Any, size: tuple[float, float]) -> Figure:
                 f"nncore.plot.{where}: fig must be a matplotlib Figure, such as pyplot.figure(); "
                 f"received {type(fig).__name__}"
             )
-        return fig  # type: ignore[return-value]
+        return cast("Figure", fig)  # a SubFigure does as well
     from matplotlib import pyplot
 
-    return pyplot.figure(figsize=size, layout="constrained")
+    made: Figure = pyplot.figure(figsize=size, layout="constrained")
+    return made
 
 
 def palette(ax: Axes, *, bare: bool = False) -> Palette:

@@ -227,9 +227,7 @@ def _dots(y: Array) -> dict[str, Any]:
     return {"marker": "o", "markersize": 5, "markevery": list(dots)} if len(dots) else {}
 
 
-def _finish(
-    ax: Axes, xlabel: str, ylabel: str | None, *, log: bool, whole: bool = True
-) -> None:
+def _finish(ax: Axes, xlabel: str, ylabel: str | None, *, log: bool, whole: bool = True) -> None:
     """Label the axes, add a quiet grid and the legend."""
     from matplotlib.ticker import MaxNLocator
 
@@ -325,7 +323,11 @@ def activation(
     if derivative:
         at, slope = _broken(found, z)
         (line,) = ax.plot(
-            at, slope, color=mixed(colour, palette(ax).ink, 0.45), linewidth=1.5, linestyle="--",
+            at,
+            slope,
+            color=mixed(colour, palette(ax).ink, 0.45),
+            linewidth=1.5,
+            linestyle="--",
             label=f"{title}: dy/dz",
         )
         line.set_gid(f"nncore:derivative:{title}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import re
@@ -24,6 +25,7 @@ _GAP = 28
 _PAD = 20
 _HEAD = 34
 _INSET = 14
+_LETTER = 6.9  # a letter of the widest usual font
 
 #: What a layer does decides its colour; the words in its box say it too.
 _GROUPS = {"Dense": "dense", "Dropout": "dropout", "Input": "input"}
@@ -153,10 +155,10 @@ def _boxes(model: Sequential) -> list[_Box]:
     boxes = []
     if model.input_layer is not None:
         shape = model.input_layer.shape
-        lines = [_shape(shape)]
-        if len(shape) > 1:
-            lines.append(f"{math.prod(shape):,} numbers a row")
-        boxes.append(_Box("input", "input", tuple(lines)))
+        n = math.prod(shape)
+        numbers = f"{n:,} number{'s' if n != 1 else ''} a row"
+        lines = (_shape(shape), numbers) if len(shape) > 1 else (numbers,)
+        boxes.append(_Box("input", "input", lines))
     for layer in model.layers:
         boxes.append(_box(layer))
     return boxes
@@ -198,10 +200,10 @@ def _svg(model: Sequential, boxes: list[_Box], across: int) -> str:
     if model.built:
         head += f", {model.count_params():,} parameters"
     head += f", {model.dtype}"
-    width = 2 * _PAD + across * wide + (across - 1) * _GAP
+    inner = max(across * wide + (across - 1) * _GAP, round(_LETTER * (len(head) + 12)))
+    width = 2 * _PAD + inner
     height = 2 * _PAD + _HEAD + rows * high + (rows - 1) * _GAP
     title = f"{model.name}: {head}"
-    room = (width - 2 * _PAD) / 6.9
     total = sum(box.n_parameters for box in boxes)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" class="nncore-diagram" role="img" '
@@ -210,13 +212,13 @@ def _svg(model: Sequential, boxes: list[_Box], across: int) -> str:
         f"<title>{_text(title)}</title>",
         f"<style>{_STYLE}</style>",
         f'<rect class="card" x="0.5" y="0.5" width="{width - 1}" height="{height - 1}" rx="10"/>',
-        _heading(model.name, head, room),
+        _heading(model.name, head, inner),
     ]
     places = [
         (_PAD + k % across * (wide + _GAP), _PAD + _HEAD + k // across * (high + _GAP))
         for k in range(len(boxes))
     ]
-    parts += [_arrow(a, b) for a, b in zip(places, places[1:], strict=False)]
+    parts += [_arrow(a, b) for a, b in itertools.pairwise(places)]
     for box, (x, y) in zip(boxes, places, strict=True):
         parts.append(_draw(box, x, y, total))
     parts.append("</svg>")
@@ -224,8 +226,8 @@ def _svg(model: Sequential, boxes: list[_Box], across: int) -> str:
 
 
 def _heading(name: str, words: str, room: float) -> str:
-    """Return the model's name and what there is of it: in one line, or the name cut."""
-    name = _cut(name, max(8, int(room - 0.9 * len(words))))
+    """Return the model's name, cut where it needs more room, and what there is of it."""
+    name = _cut(name, int((room - 10 - _LETTER * len(words)) / (1.25 * _LETTER)))
     return (
         f'<text x="{_PAD}" y="{_PAD + 13}"><tspan class="name">{_text(name)}</tspan>'
         f'<tspan dx="10">{_text(words)}</tspan></text>'
@@ -256,7 +258,9 @@ def _draw(box: _Box, x: int, y: int, total: int) -> str:
         f'<text class="name" x="{x + _INSET}" y="{y + 22}">{_text(_cut(box.name, 22))}</text>',
     ]
     for k, words in enumerate(box.lines):
-        parts.append(f'<text x="{x + _INSET}" y="{y + 41 + 16 * k}">{_text(_cut(words, 28))}</text>')
+        parts.append(
+            f'<text x="{x + _INSET}" y="{y + 41 + 16 * k}">{_text(_cut(words, 28))}</text>'
+        )
     if total and box.group != "input":
         track = wide - 2 * _INSET
         share = track * box.n_parameters / total

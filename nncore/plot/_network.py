@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 import textwrap
@@ -463,7 +464,7 @@ def _draw_weights(
         best = max(_spots(below[i], here[j], radius), key=lambda spot: _distance(spot, taken))
         taken.append(best)
         angle = math.degrees(math.atan2(y1 - y0, x1 - x0))
-        options = {"rotation": angle, "rotation_mode": "anchor", "zorder": 3}
+        options: dict[str, Any] = {"rotation": angle, "rotation_mode": "anchor", "zorder": 3}
         nx, ny = -math.sin(math.radians(angle)), math.cos(math.radians(angle))
         off = 0.0 if column.dw is None else 0.098
         sheet.label(best[0] + nx * off, best[1] + ny * off, write(column.w[i, j]), **options)
@@ -579,7 +580,7 @@ def _draw_blocks(net: _Net, ax: Axes | None) -> Axes:
         sheet.patch(shape)
         _write_block(sheet, column, x + block / 2, y + high)
         ends.append((x, y + high / 2))
-    for k, ((x0, y0), (x1, y1)) in enumerate(zip(ends, ends[1:], strict=False)):
+    for k, ((x0, y0), (x1, y1)) in enumerate(itertools.pairwise(ends)):
         if (k + 1) % across:
             path: dict[str, Any] = {"posA": (x0 + block, y0), "posB": (x1, y1)}
         else:

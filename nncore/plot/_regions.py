@@ -78,7 +78,7 @@ def decision_regions(
     margin = _names.check_real(_WHERE, "margin", margin, minimum=0.0)
     _check_model(model)
     rows = _check_rows(x)
-    n_outputs = math.prod(int(n or 0) for n in model.output_shape[1:])
+    n_outputs = math.prod(_row_shape(model.output_shape))
     kind, output = _reading(model, n_outputs, kind, output)
     n_classes = {"binary": 2, "classes": n_outputs}.get(kind, 0)
     t = None if y is None else _check_targets(y, len(rows), n_classes, n_outputs, output)
@@ -86,7 +86,7 @@ def decision_regions(
     across = np.linspace(left, right, resolution)
     up = np.linspace(bottom, top, resolution)
     grid = np.stack(np.meshgrid(across, up), axis=-1).reshape(-1, 2)
-    answers = model.predict(grid.reshape(-1, *map(int, model.input_shape[1:])), verbose=0)
+    answers = model.predict(grid.reshape(-1, *_row_shape(model.input_shape)), verbose=0)
     answers = answers.reshape(resolution, resolution, n_outputs).astype(np.float64)
     ax = make_axes("decision_regions", ax, (5.6, 4.4))
     plane = _Plane(ax, across, up)
@@ -126,12 +126,17 @@ def _check_model(model: object) -> None:
         raise ValueError(
             f"{_WHERE}: {model.label} is not built, so it cannot answer. Train it with fit() first"
         )
-    n = math.prod(int(n or 0) for n in model.input_shape[1:])
+    n = math.prod(_row_shape(model.input_shape))
     if n != 2:
         raise ValueError(
             f"{_WHERE}: a plane has two axes, so the model must have 2 inputs; {model.label} has "
             f"{n}"
         )
+
+
+def _row_shape(shape: tuple[int | None, ...]) -> tuple[int, ...]:
+    """Return a shape without the batch's axis."""
+    return tuple(int(n or 0) for n in shape[1:])
 
 
 def _check_rows(x: ArrayLike) -> Array:
@@ -266,7 +271,7 @@ class _Plane:
         """Colour each point by its probability; draw the line at one half."""
         from matplotlib.colors import to_rgb
 
-        colours = np.array([toto_rgb(c) for c in self.colours.series[:2]])
+        colours = np.array([to_rgb(c) for c in self.colours.series[:2]])
         winner = (p > 0.5).astype(int)
         strength = np.clip(np.abs(p - 0.5), 0, 0.5)
         self._image(colours[winner], 0.06 + 0.88 * strength, p)
@@ -328,7 +333,7 @@ class _Plane:
 
         paper = np.array(to_rgb(self.colours.paper))
         image = paper + (colours - paper) * strength[..., None]
-        known = np.isfinite(p).reshape(*strength.shape, -1).all(axis=-1)
+        known: Array = np.isfinite(p).reshape(*strength.shape, -1).all(axis=-1)
         image = np.concatenate([np.where(known[..., None], image, paper), known[..., None]], axis=2)
         # Pixels have their middle at the points of the grid.
         half_x = (self.across[1] - self.across[0]) / 2
