@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.text import Text
 
 __all__ = [
-    "Palette", "Sheet", "figure_of", "make_axes", "mixed", "need_matplotlib", "palette", "shades",
+    "Palette", "Sheet", "figure_of", "make_axes", "mixed", "need_matplotlib", "palette", "plain",
+    "shades",
 ]  # fmt: skip
 
 
@@ -169,6 +170,12 @@ def shades(colours: Palette, n: int) -> Sequence[Any]:
     light = colours.ink == LIGHT.ink
     low, high = (0.0, 0.8) if light else (0.4, 1.0)
     return [colormaps["cividis"](low + (high - low) * i / (n - 1)) for i in range(n)]
+
+
+def plain(name: str) -> str:
+    """Return a name as matplotlib shows it as it is: no formula, and not left out of a legend."""
+    shown = name.replace("$", r"\$")
+    return f" {shown}" if shown.startswith("_") else shown
 
 
 def mixed(colour: Any, other: Any, share: float) -> tuple[float, float, float]:

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from nncore import _names, activations, kernels
 from nncore._arrays import real_array
-from nncore.plot._canvas import make_axes, mixed, need_matplotlib, palette, shades
+from nncore.plot._canvas import make_axes, mixed, need_matplotlib, palette, plain, shades
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -84,7 +84,7 @@ def history(
             x, y = lines[name]
             validation = name.startswith("val_")
             ax.plot(
-                x, y, color=colour, label=name, linestyle="--" if validation else "-",
+                x, y, color=colour, label=plain(name), linestyle="--" if validation else "-",
                 linewidth=1.8, **_dots(y),
             )  # fmt: skip
     _finish(ax, "epoch", next(iter(chosen)) if len(chosen) == 1 else None, log=log)
@@ -179,11 +179,13 @@ def curves(
     """
     need_matplotlib("curves")
     where = "nncore.plot.curves"
-    if not isinstance(series, Mapping) or not series:
+    if not isinstance(series, Mapping):
         raise TypeError(
             f"{where}: series must be a mapping of names to sequences, such as "
-            f'{{"hidden": [0.3, 0.2]}}; received {series!r}'
+            f'{{"hidden": [0.3, 0.2]}}; received {type(series).__name__}'
         )
+    if not series:
+        raise ValueError(f"{where}: series is empty")
     log = _names.check_bool(where, "log", log)
     lines = {str(name): _series(where, str(name), y, log=log) for name, y in series.items()}
     places = None if x is None else real_array(where, "x", x, "float64")
@@ -195,7 +197,7 @@ def curves(
     ax = make_axes("curves", ax, (6.4, 4.0))
     for (name, y), colour in zip(lines.items(), shades(palette(ax), len(lines)), strict=True):
         at = np.arange(1, len(y) + 1) if places is None else places
-        ax.plot(at, y, color=colour, label=name, linewidth=1.6, **_dots(y))
+        ax.plot(at, y, color=colour, label=plain(name), linewidth=1.6, **_dots(y))
     _finish(ax, xlabel, ylabel, log=log, whole=places is None)
     return ax
 

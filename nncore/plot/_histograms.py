@@ -12,7 +12,7 @@ from nncore import _names
 from nncore._arrays import real_array
 from nncore.explain import computes
 from nncore.models import Sequential
-from nncore.plot._canvas import figure_of, need_matplotlib, palette
+from nncore.plot._canvas import figure_of, need_matplotlib, palette, plain
 from nncore.trace import Trace
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def histograms(
     -------
     matplotlib.figure.Figure
         Each histogram says the standard deviation of its numbers, the share of exact zeros if
-        there are many, and how many are not finite (those are not in the histogram).
+        there are many, and how many are NaN or infinite and so not drawn.
 
     Raises
     ------
@@ -88,11 +88,12 @@ def histograms(
     fig = figure_of("histograms", fig, (1.2 + 3.0 * len(table), height))
     axes = fig.subplots(len(names), len(table), squeeze=False, sharex="col" if share else False)
     for column, (title, arrays) in enumerate(table.items()):
-        edges = _edges([arrays[name] for name in names if name in arrays], bins) if share else None
+        shared = _edges([arrays[name] for name in names if name in arrays], bins)
         for row, name in enumerate(names):
             ax = axes[row, column]
             if name in arrays:
-                _histogram(ax, arrays[name], bins if edges is None else edges, title, log=log)
+                edges = shared if share else _edges([arrays[name]], bins)
+                _histogram(ax, arrays[name], edges, title, log=log)
             else:
                 ax.text(0.5, 0.5, "none", ha="center", va="center", transform=ax.transAxes,
                         color=palette(ax).muted)  # fmt: skip
@@ -194,8 +195,9 @@ def _layers(table: Mapping[str, Mapping[str, Array]], layers: Any) -> list[str]:
 
 
 def _finite(array: Array) -> Array:
+    """Return the numbers that can be drawn; beyond 1e300 a range overflows."""
     flat = np.asarray(array, np.float64).reshape(-1)
-    return flat[np.isfinite(flat)]
+    return flat[np.abs(flat) < 1e300]
 
 
 def _edges(arrays: Sequence[Array], bins: int) -> Array:
@@ -204,25 +206,28 @@ def _edges(arrays: Sequence[Array], bins: int) -> Array:
     if not finite:
         return np.linspace(-0.5, 0.5, bins + 1)
     low, high = min(part.min() for part in finite), max(part.max() for part in finite)
+    if high - low < 1e-9 * max(abs(low), abs(high)):  # as good as one number
+        low, high = low - 0.5 * abs(low), high + 0.5 * abs(high)
     return np.histogram_bin_edges([low, high], bins)
 
 
-def _histogram(ax: Axes, array: Array, bins: Any, title: str, *, log: bool) -> None:
+def _histogram(ax: Axes, array: Array, edges: Array, title: str, *, log: bool) -> None:
     colours = palette(ax)
     values = _finite(array)
-    counts, edges = np.histogram(values, bins)
+    counts, _ = np.histogram(values, edges)
     colour = colours.series[list(WHAT).index(title) if title in WHAT else 0]
     ax.stairs(counts, edges, fill=True, color=colour, alpha=0.85)
     if log:
         ax.set_yscale("symlog", linthresh=1)
     words = []
     if values.size:
-        words.append(f"sd {values.std():.3g}")
+        with np.errstate(over="ignore"):
+            words.append(f"sd {values.std():.3g}")
         zeros = np.count_nonzero(values == 0) / values.size
         if zeros >= 0.05:
             words.append(f"zeros {zeros:.0%}")
     if values.size < array.size:
-        words.append(f"not finite: {array.size - values.size:,}")
+        words.append(f"not drawn: {array.size - values.size:,}")
     if not array.size:
         words.append("no numbers")
     ax.text(
@@ -240,6 +245,6 @@ def _frame(ax: Axes, name: str | None, title: str | None) -> None:
     ax.xaxis.set_major_locator(MaxNLocator(5))
     ax.tick_params(labelsize="small")
     if name is not None:
-        ax.set_ylabel(name, rotation=0, ha="right", va="center")
+        ax.set_ylabel(plain(name), rotation=0, ha="right", va="center")
     if title is not None:
         ax.set_title(title, fontsize="medium")

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from nncore import _names
 from nncore.explain import MOST_LAYERS, MOST_PARAMETERS, MOST_UNITS, computes, letters
 from nncore.models import Sequential
-from nncore.plot._canvas import Sheet, make_axes, need_matplotlib
+from nncore.plot._canvas import Sheet, make_axes, need_matplotlib, plain
 from nncore.trace import LayerTrace, Trace
 
 if TYPE_CHECKING:
@@ -109,7 +109,8 @@ class _Numbers:
         return text.replace("-", "\N{MINUS SIGN}")
 
     def norm(self, array: Array) -> str:
-        return self(np.sqrt(np.square(array, dtype=np.float64).sum()))
+        with np.errstate(over="ignore"):
+            return self(np.sqrt(np.square(array, dtype=np.float64).sum()))
 
 
 def network(source: Any, *, row: int = 0, digits: int = 3, ax: Axes | None = None) -> Axes:
@@ -355,7 +356,7 @@ def _draw_units(net: _Net, write: _Numbers, ax: Axes | None, *, numbers: bool) -
             _draw_weights(sheet, column, places[i - 1], places[i], radius, write)
     for column, spots in zip(net.columns, places, strict=True):
         x = spots[0][0]
-        sheet.text(x, height - 0.2, _cut(column.title, across), 10, weight="bold")
+        sheet.text(x, height - 0.2, plain(_cut(column.title, across)), 10, weight="bold")
         sheet.text(x, height - 0.4, column.detail, 8.5, color=sheet.colours.muted)
         for j, spot in enumerate(spots):
             _draw_unit(sheet, column, j, spot, radius, numbers=numbers)
@@ -610,7 +611,7 @@ def _fitting(width: float, characters: int) -> float:
 def _write_block(sheet: Sheet, column: _Column, x: float, top: float) -> None:
     colours = sheet.colours
     shape = " × ".join(f"{n:,}" for n in column.shape)
-    sheet.text(x, top - 0.16, _cut(column.title, _BLOCK[0]), 9.5, weight="bold", zorder=4)
+    sheet.text(x, top - 0.16, plain(_cut(column.title, _BLOCK[0])), 9.5, weight="bold", zorder=4)
     detail = column.detail if column.title != "input" else ""
     lines = [detail, f"{shape} unit{'s' if column.size != 1 else ''}" if detail else shape]
     if column.n_parameters:

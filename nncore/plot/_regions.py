@@ -88,6 +88,10 @@ def decision_regions(
     grid = np.stack(np.meshgrid(across, up), axis=-1).reshape(-1, 2)
     answers = model.predict(grid.reshape(-1, *_row_shape(model.input_shape)), verbose=0)
     answers = answers.reshape(resolution, resolution, n_outputs).astype(np.float64)
+    if not np.isfinite(answers).any():
+        raise ValueError(
+            f"{_WHERE}: {model.label} answers NaN or infinity everywhere: its weights have diverged"
+        )
     ax = make_axes("decision_regions", ax, (5.6, 4.4))
     plane = _Plane(ax, across, up)
     if kind == "classes":
@@ -282,13 +286,13 @@ class _Plane:
         from matplotlib.ticker import MaxNLocator
 
         finite = values[np.isfinite(values)]
-        low, high = (finite.min(), finite.max()) if finite.size else (0.0, 1.0)
+        low, high = finite.min(), finite.max()
         if t is not None and np.isfinite(t).any():
             low, high = min(low, np.nanmin(t)), max(high, np.nanmax(t))
         self.levels = MaxNLocator(10).tick_values(low, high)
         shown = np.ma.masked_invalid(values)
         self.ax.contourf(self.across, self.up, shown, levels=self.levels, cmap="cividis", zorder=0)
-        crossed = [n for n in self.levels if finite.size and finite.min() < n < finite.max()]
+        crossed = [n for n in self.levels if finite.min() < n < finite.max()]
         if crossed:
             # White on the scale's dark half, black on its light one.
             half = (self.levels[0] + self.levels[-1]) / 2
@@ -333,7 +337,7 @@ class _Plane:
 
         paper = np.array(to_rgb(self.colours.paper))
         image = paper + (colours - paper) * strength[..., None]
-        known: Array = np.isfinite(p).reshape(*strength.shape, -1).all(axis=-1)
+        known: Array = np.isfinite(p.reshape(*strength.shape, -1).sum(axis=-1))
         image = np.concatenate([np.where(known[..., None], image, paper), known[..., None]], axis=2)
         # Pixels have their middle at the points of the grid.
         half_x = (self.across[1] - self.across[0]) / 2
