@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterator
+from typing import IO
 
-__all__ = ["replace_file"]
+__all__ = ["replacing"]
 
 
-def replace_file(path: str | os.PathLike[str], content: bytes | memoryview, what: str) -> None:
-    """Write a file as a whole: under another name in the same folder, then renamed.
+@contextlib.contextmanager
+def replacing(what: str, path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
+    """Open a file that takes the place of another one when all is written, or not at all.
 
     Parameters
     ----------
+    what : str
+        Named by the error: ``"diagram"``.
     path : path
         As it is: no ending is added.  A link stays a link.
-    content : bytes
-    what : str
-        For errors: ``"the trace"``.
+
+    Yields
+    ------
+    file
+        Open for writing bytes, under another name in the same folder; renamed at the end.
 
     Raises
     ------
@@ -28,17 +35,17 @@ def replace_file(path: str | os.PathLike[str], content: bytes | memoryview, what
     folder = os.path.dirname(target)
     if os.path.isdir(target):
         raise IsADirectoryError(
-            f"{what} cannot be saved as {target}: that is a folder. Give the name of a file"
+            f"the {what} cannot be saved as {target}: that is a folder. Give the name of a file"
         )
     if not os.path.isdir(folder):
         raise FileNotFoundError(
-            f"{what} cannot be saved as {target}: the folder {folder} does not exist. Make "
+            f"the {what} cannot be saved as {target}: the folder {folder} does not exist. Make "
             f"it first, or choose another one"
         )
     temporary = os.path.join(folder, f".nncore-{os.urandom(8).hex()}.tmp")
     try:
         with open(temporary, "xb") as file:
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, target)
@@ -47,6 +54,6 @@ def replace_file(path: str | os.PathLike[str], content: bytes | memoryview, what
             os.unlink(temporary)
         if isinstance(error, OSError):
             raise OSError(
-                error.errno, f"{what} cannot be saved here: {error.strerror}", target
+                error.errno, f"the {what} cannot be saved here: {error.strerror}", target
             ) from error
         raise

@@ -13,6 +13,7 @@ Names in a trace are the glossary's, after the layer's name: ``hidden.x``, ``hid
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import re
@@ -24,7 +25,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nncore import _names, compiler, kernels
-from nncore._files import replace_file
 from nncore.compiled import aligned
 from nncore.plan import ALIGNMENT, Buffer, Plan, Step
 
@@ -588,13 +588,38 @@ class Trace(Mapping[str, Array]):
         The file is written under another name in the same folder and then renamed.  Beside the
         arrays it holds ``learning_rate`` and ``iteration``.
         """
+        target = os.path.realpath(os.fspath(path))
+        folder = os.path.dirname(target)
+        if os.path.isdir(target):
+            raise IsADirectoryError(
+                f"the trace cannot be saved as {target}: that is a folder. Give the name of a file"
+            )
+        if not os.path.isdir(folder):
+            raise FileNotFoundError(
+                f"the trace cannot be saved as {target}: the folder {folder} does not exist. Make "
+                f"it first, or choose another one"
+            )
         more = {
             "learning_rate": np.array(self.learning_rate),
             "iteration": np.array(self.iteration),
         }
         packed = io.BytesIO()
         np.savez(packed, **self._arrays, **more)  # type: ignore[arg-type]
-        replace_file(path, packed.getbuffer(), "the trace")
+        temporary = os.path.join(folder, f".nncore-{os.urandom(8).hex()}.tmp")
+        try:
+            with open(temporary, "xb") as file:
+                file.write(packed.getbuffer())
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, target)
+        except BaseException as error:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            if isinstance(error, OSError):
+                raise OSError(
+                    error.errno, f"the trace cannot be saved here: {error.strerror}", target
+                ) from error
+            raise
 
 
 class _UnknownNameError(KeyError):

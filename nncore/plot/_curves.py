@@ -21,6 +21,7 @@ Array = NDArray[Any]
 
 #: Points of an activation's curve.
 _POINTS = 2001
+_LARGEST = 1e300  # a range of larger numbers overflows
 
 
 # --- a training ---
@@ -344,23 +345,25 @@ def _range(where: str, x: Any) -> tuple[float, float]:
         raise TypeError(
             f"{where}: x must be a pair of numbers, from and to, such as (-5, 5); received x={x!r}"
         ) from None
-    low, high = (_names.check_real(where, "x", bound) for bound in (low, high))
+    low, high = (
+        _names.check_real(where, "x", bound, minimum=-1e6, maximum=1e6) for bound in (low, high)
+    )
     if low >= high:
         raise ValueError(f"{where}: x must be from a smaller to a larger number; received x={x!r}")
     return low, high
 
 
 def _value(found: activations.Activation, z: Array) -> Array:
-    """Return the activation; a gap where it is beyond float64."""
+    """Return the activation; a gap where it is larger than can be drawn."""
     if found.name == "softmax":
         y = kernels.activate("softmax", np.stack([z, np.zeros_like(z)], axis=1))[:, 0]
     else:
         y = kernels.activate(found.name, z, found.alpha)
-    return np.where(np.isfinite(y), y, np.nan)
+    return np.where(np.abs(y) < _LARGEST, y, np.nan)
 
 
 def _slope(found: activations.Activation, z: Array) -> Array:
-    """Return the derivative; a gap where it is beyond float64."""
+    """Return the derivative; a gap where it is larger than can be drawn."""
     if found.name == "softmax":
         y = kernels.activate("softmax", np.stack([z, np.zeros_like(z)], axis=1))
         dy = np.zeros_like(y)
@@ -368,7 +371,7 @@ def _slope(found: activations.Activation, z: Array) -> Array:
         slope = kernels.activate_backward("softmax", dy, y)[:, 0]
     else:
         slope = kernels.activate_derivative(found.name, z, found.alpha)
-    return np.where(np.isfinite(slope), slope, np.nan)
+    return np.where(np.abs(slope) < _LARGEST, slope, np.nan)
 
 
 def _broken(found: activations.Activation, z: Array) -> tuple[Array, Array]:

@@ -11,7 +11,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from nncore import _names
-from nncore._files import replace_file
+from nncore._files import replacing
 from nncore._markup import width as columns_of
 
 if TYPE_CHECKING:
@@ -97,7 +97,9 @@ class Diagram:
         OSError
             The file cannot be written.  What was there before is unchanged then.
         """
-        replace_file(path, self.svg.encode("utf-8"), "the diagram")
+        content = self.svg.encode("utf-8")
+        with replacing("diagram", path) as file:
+            file.write(content)
 
 
 @dataclass(frozen=True, slots=True)

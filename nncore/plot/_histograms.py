@@ -35,6 +35,7 @@ def histograms(
     what: str | Sequence[str] | None = None,
     *,
     layers: str | Sequence[str] | None = None,
+    step: int = -1,
     bins: int = 50,
     share: bool = True,
     log: bool = False,
@@ -44,16 +45,18 @@ def histograms(
 
     Parameters
     ----------
-    source : Sequential, Trace, or mapping
-        A model: its weights.  A trace: weights, gradients and activations of the step.  A mapping
-        of layer names to arrays: those, as they are; or one of ``"weights"``, ``"gradients"``,
-        ``"activations"`` to such mappings.
+    source : Sequential, Trace, Record, or mapping
+        A model: its weights.  A trace: weights, gradients and activations of the step.  A record:
+        what it has of them, at one of its steps.  A mapping of layer names to arrays: those, as
+        they are; or one of ``"weights"``, ``"gradients"``, ``"activations"`` to such mappings.
     what : str or sequence of str, optional
         Of ``"weights"`` (kernels), ``"gradients"`` (of kernels), ``"activations"`` (a layer's
         ``y``); default: all that the source has.  For a mapping of arrays, what they are.
     layers : str or sequence of str, optional
         Names of the layers to show; default: all that have numbers.  Of more than 20, the
         first and the last ten.
+    step : int, default -1
+        Which of a record's recorded steps; default the last.
     bins : int, default 50
     share : bool, default True
         Whether all layers of a column have one axis, so that a vanishing gradient is seen.
@@ -79,7 +82,7 @@ def histograms(
     bins = _names.check_integer(_WHERE, "bins", bins, minimum=1)
     share = _names.check_bool(_WHERE, "share", share)
     log = _names.check_bool(_WHERE, "log", log)
-    table = _table(source, what)
+    table = _table(source, what, step)
     names = _layers(table, layers)
     left_out = max(0, len(names) - MOST_LAYERS)
     if left_out:
@@ -106,9 +109,9 @@ def histograms(
     return fig
 
 
-def _table(source: Any, what: Any) -> dict[str, dict[str, Array]]:
+def _table(source: Any, what: Any, step: int) -> dict[str, dict[str, Array]]:
     """Return arrays by layer by what they are."""
-    found = _everything(source, what)
+    found = _everything(source, what, step)
     if what is None or _is_plain(source):
         chosen = list(found)
     else:
@@ -122,16 +125,45 @@ def _table(source: Any, what: Any) -> dict[str, dict[str, Array]]:
     return table
 
 
+def _is_record(source: Any) -> bool:
+    """Tell whether a source holds arrays step by step, as a Record does."""
+    return isinstance(source, Mapping) and all(hasattr(source, w) for w in ("steps", "rows"))
+
+
+def _of_record(record: Any, step: object) -> dict[str, dict[str, Array]]:
+    """Return what a record has of one step, without the rows that a smaller batch lacks."""
+    n = len(record.steps)
+    if not n:
+        raise ValueError(f"{_WHERE}: the record is empty: give it to fit, record=record")
+    if isinstance(step, bool) or not hasattr(step, "__index__"):
+        raise TypeError(f"{_WHERE}: step must be an integer; received step={step!r}")
+    k = int(step.__index__())
+    if not -n <= k < n:
+        raise IndexError(
+            f"{_WHERE}: the record has {n} steps, so step is from 0 to {n - 1}; received "
+            f"step={step!r}"
+        )
+    found: dict[str, dict[str, Array]] = {word: {} for word in WHAT}
+    for word, part in WHAT.items():
+        for name in record:
+            layer, _, last = name.rpartition(".")
+            if last == part and layer:
+                array = record[name][k]
+                found[word][layer] = array[: int(record.rows[k])] if part == "y" else array
+    return found
+
+
 def _is_plain(source: Any) -> bool:
     """Tell whether a source maps layers straight to arrays."""
     return (
         isinstance(source, Mapping)
         and not isinstance(source, Trace)
+        and not _is_record(source)
         and not any(isinstance(value, Mapping) for value in source.values())
     )
 
 
-def _everything(source: Any, what: Any) -> dict[str, dict[str, Array]]:
+def _everything(source: Any, what: Any, step: int) -> dict[str, dict[str, Array]]:
     if isinstance(source, Trace):
         return {
             word: {
@@ -141,6 +173,8 @@ def _everything(source: Any, what: Any) -> dict[str, dict[str, Array]]:
             }
             for word, part in WHAT.items()
         }
+    if _is_record(source):
+        return _of_record(source, step)
     if isinstance(source, Sequential):
         if not source.built:
             raise ValueError(
@@ -166,8 +200,8 @@ def _everything(source: Any, what: Any) -> dict[str, dict[str, Array]]:
             return {title: _arrays(source)}
         return {str(word): _arrays(arrays) for word, arrays in source.items()}
     raise TypeError(
-        f"{_WHERE}: source must be a model, a Trace, or a mapping of layer names to arrays; "
-        f"received {type(source).__name__}"
+        f"{_WHERE}: source must be a model, a Trace, a Record, or a mapping of layer names to "
+        f"arrays; received {type(source).__name__}"
     )
 
 

@@ -325,7 +325,7 @@ def _bias(arrays: Mapping[str, Array], j: int, write: _Numbers) -> list[tuple[st
 _ROOMY = (2.5, 1.62, 0.43)
 _NARROW = (1.7, 0.7, 0.29)
 _HEAD = 0.62  # over the units
-_FOOT = 0.48  # under them
+_FOOT = 0.12  # under them, without the key
 _MARGIN = 0.35
 _LOSS = 2.05  # beside them
 _LINE = 0.145  # one line of small text
@@ -340,9 +340,11 @@ def _draw_units(net: _Net, write: _Numbers, ax: Axes | None, *, numbers: bool) -
     needed = 2 * (_MARGIN + radius) + across * (len(net.columns) - 1) + beside
     width = max(needed, 5.2)
     inner = down * (net.widest - 1) + 2 * radius
-    height = _HEAD + over + inner + under + _FOOT
+    notes, ways = _notes(net, numbers=numbers), net.traced and numbers
+    foot = _FOOT + 0.19 * (bool(notes) + ways)
+    height = _HEAD + over + inner + under + foot
     sheet = Sheet(make_axes("network", ax, (width, height), bare=True), width, height)
-    middle = _FOOT + under + inner / 2
+    middle = foot + under + inner / 2
     left = _MARGIN + radius + (width - needed) / 2
     places = [
         [(left + across * i, middle + down * ((column.size - 1) / 2 - j))
@@ -362,7 +364,7 @@ def _draw_units(net: _Net, write: _Numbers, ax: Axes | None, *, numbers: bool) -
             _draw_unit(sheet, column, j, spot, radius, numbers=numbers)
     if net.traced:
         _draw_loss(sheet, net, places[-1], radius, middle)
-    _draw_key(sheet, net, width, numbers=numbers)
+    _draw_key(sheet, notes, width, ways=ways)
     return sheet.ax
 
 
@@ -521,9 +523,8 @@ def _draw_loss(sheet: Sheet, net: _Net, last: _Places, radius: float, middle: fl
         sheet.label(x + radius + 0.32, y, words, zorder=4)
 
 
-def _draw_key(sheet: Sheet, net: _Net, width: float, *, numbers: bool) -> None:
-    """Say under the drawing what is what."""
-    colours = sheet.colours
+def _notes(net: _Net, *, numbers: bool) -> str:
+    """Return what is to be known of the drawing."""
     notes = [net.note] if net.note else []
     if net.note and numbers:
         notes.append("dw, db and E: of all rows")
@@ -532,15 +533,19 @@ def _draw_key(sheet: Sheet, net: _Net, width: float, *, numbers: bool) -> None:
     if not numbers:
         what = "y in the units; " if net.traced else ""
         notes.append(f"{what}too large for the numbers of its {net.n_weights} weights")
+    return "; ".join(notes)
+
+
+def _draw_key(sheet: Sheet, notes: str, width: float, *, ways: bool) -> None:
+    """Say under the drawing what is what."""
     y = 0.17
     if notes:
-        sheet.text(width / 2, y, "; ".join(notes), color=colours.muted)
+        sheet.text(width / 2, y, notes, color=sheet.colours.muted)
         y += 0.19
-    if net.traced and numbers:
+    if ways:
         sheet.text(width / 2 - 0.75, y, "way forward", ha="right")
-        sheet.text(
-            width / 2 - 0.6, y, "gradients, on the way back", ha="left", color=colours.backward
-        )
+        backward = sheet.colours.backward
+        sheet.text(width / 2 - 0.6, y, "gradients, on the way back", ha="left", color=backward)
 
 
 # --- blocks ---
