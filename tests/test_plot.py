@@ -244,6 +244,25 @@ class TestNetwork:
         source: Any = model.trace(rows(3), [0, 1, 2]) if traced else model
         inside(plot.network(source))
 
+    @pytest.mark.parametrize("digits", [3, 8, 17])
+    def test_numbers_stay_off_the_units(self, no_window: Any, digits: int) -> None:
+        """What stands in a unit fits into it; what stands on a line is clear of its units."""
+        ax = worked_example(True).trace([[0.1, 0.2]], T).plot(digits=digits)
+        inside(ax)
+        circles = [patch for patch in ax.patches if isinstance(patch, Circle)]
+        dots_an_inch = ax.figure.dpi
+        for text in ax.texts:
+            box = text.get_window_extent()
+            x, y = text.get_position()
+            for circle in circles:
+                near = np.hypot(x - circle.center[0], y - circle.center[1])
+                if near < circle.radius:
+                    assert box.width <= 2.05 * circle.radius * dots_an_inch, text
+                elif text.get_rotation() == 0 and text.get_text()[0] in "0−":
+                    left, right = box.x0 / dots_an_inch, box.x1 / dots_an_inch
+                    gap = max(left - circle.center[0], circle.center[0] - right)
+                    assert gap >= circle.radius or abs(y - circle.center[1]) > 0.2, text
+
     def test_a_small_place_makes_all_smaller(self) -> None:
         trace = worked_example().trace(X, T)
         sizes = []

@@ -108,6 +108,11 @@ class _Numbers:
         text = f"{float(value):.{self.digits}g}"
         return text.replace("-", "\N{MINUS SIGN}")
 
+    @property
+    def longer(self) -> float:
+        """How much longer a number is than one of three digits, in inches."""
+        return 0.075 * max(0, self.digits - 3)
+
     def norm(self, array: Array) -> str:
         with np.errstate(over="ignore"):
             return self(np.sqrt(np.square(array, dtype=np.float64).sum()))
@@ -327,16 +332,19 @@ _NARROW = (1.7, 0.7, 0.29)
 _HEAD = 0.62  # over the units
 _FOOT = 0.12  # under them, without the key
 _MARGIN = 0.35
-_LOSS = 2.05  # beside them
+_LOSS = 2.1  # beside them
 _LINE = 0.145  # one line of small text
 
 
 def _draw_units(net: _Net, write: _Numbers, ax: Axes | None, *, numbers: bool) -> Axes:
     across, down, radius = _ROOMY if numbers else _NARROW
+    if numbers:
+        more = write.longer
+        across, down, radius = across + 2.5 * more, down + 1.3 * more, radius + 0.65 * more
     # Over the topmost unit and under the lowest one there is room for their lines only.
     over = _room(lines for column in net.columns for lines in column.above) if numbers else 0.0
     under = _room(lines for column in net.columns for lines in column.below) if numbers else 0.0
-    beside = _LOSS if net.traced else 0.0
+    beside = _LOSS + write.longer if net.traced else 0.0
     needed = 2 * (_MARGIN + radius) + across * (len(net.columns) - 1) + beside
     width = max(needed, 5.2)
     inner = down * (net.widest - 1) + 2 * radius
@@ -363,7 +371,7 @@ def _draw_units(net: _Net, write: _Numbers, ax: Axes | None, *, numbers: bool) -
         for j, spot in enumerate(spots):
             _draw_unit(sheet, column, j, spot, radius, numbers=numbers)
     if net.traced:
-        _draw_loss(sheet, net, places[-1], radius, middle)
+        _draw_loss(sheet, net, places[-1], radius, middle, beside - 1.35)
     _draw_key(sheet, notes, width, ways=ways)
     return sheet.ax
 
@@ -462,9 +470,11 @@ def _draw_weights(
     """Write each weight on its line, its gradient under it, where they are in nobody's way."""
     assert column.w is not None
     taken: list[tuple[float, float]] = []
+    label = (0.66 + write.longer, 0.36)
     for i, j in _pairs(column, len(below)):
         (x0, y0), (x1, y1) = below[i], here[j]
-        best = max(_spots(below[i], here[j], radius), key=lambda spot: _distance(spot, taken))
+        spots = _spots(below[i], here[j], radius + (0.8 + write.longer) / 2)
+        best = max(spots, key=lambda spot: _distance(spot, taken, label))
         taken.append(best)
         angle = math.degrees(math.atan2(y1 - y0, x1 - x0))
         options: dict[str, Any] = {"rotation": angle, "rotation_mode": "anchor", "zorder": 3}
@@ -479,29 +489,34 @@ def _draw_weights(
 
 
 def _spots(
-    a: tuple[float, float], b: tuple[float, float], radius: float
+    a: tuple[float, float], b: tuple[float, float], clear: float
 ) -> list[tuple[float, float]]:
-    """Return places on a line, nearest to its first third first, clear of the units."""
+    """Return places on a line, nearest to its first third first, so far from its ends."""
     (x0, y0), (x1, y1) = a, b
     length = math.hypot(x1 - x0, y1 - y0)
-    edge = (radius + 0.32) / length
+    edge = min(clear / length, 0.5)
     found = [edge + (1 - 2 * edge) * k / 24 for k in range(25)]
     found.sort(key=lambda f: abs(f - 0.33))
     return [(x0 + f * (x1 - x0), y0 + f * (y1 - y0)) for f in found]
 
 
-def _distance(spot: tuple[float, float], taken: Sequence[tuple[float, float]]) -> float:
+def _distance(
+    spot: tuple[float, float], taken: Sequence[tuple[float, float]], label: tuple[float, float]
+) -> float:
     """Return how far a place is from the nearest taken one, in sizes of a label; enough is 1."""
     x, y = spot
-    nearest = min((max(abs(x - u) / 0.62, abs(y - v) / 0.36) for u, v in taken), default=1.0)
+    wide, high = label
+    nearest = min((max(abs(x - u) / wide, abs(y - v) / high) for u, v in taken), default=1.0)
     return min(nearest, 1.0)
 
 
-def _draw_loss(sheet: Sheet, net: _Net, last: _Places, radius: float, middle: float) -> None:
+def _draw_loss(
+    sheet: Sheet, net: _Net, last: _Places, radius: float, middle: float, beside: float
+) -> None:
     from matplotlib.patches import FancyBboxPatch
 
     x = last[0][0]
-    left, wide = x + radius + 0.7, 1.35
+    left, wide = x + radius + beside, 1.35
     lines = [line for words in net.loss for line in textwrap.wrap(words, 22)]
     height = 0.2 + 0.19 * len(lines)
     for _, y in last:
@@ -520,7 +535,7 @@ def _draw_loss(sheet: Sheet, net: _Net, last: _Places, radius: float, middle: fl
         else:
             sheet.text(left + wide / 2, y, words, 7.5, zorder=4)
     for (_, y), words in zip(last, net.targets, strict=False):
-        sheet.label(x + radius + 0.32, y, words, zorder=4)
+        sheet.label(x + radius + 0.12, y, words, zorder=4, ha="left")
 
 
 def _notes(net: _Net, *, numbers: bool) -> str:
