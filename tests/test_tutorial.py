@@ -71,7 +71,9 @@ def in_english(code: str) -> str:
 @pytest.fixture
 def figures(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     """Let ``plt.show()`` draw what is open and count it; leave no setting changed."""
-    matplotlib = pytest.importorskip("matplotlib", reason="matplotlib is not installed (the extra plot)")
+    matplotlib = pytest.importorskip(
+        "matplotlib", reason="matplotlib is not installed (the extra plot)"
+    )
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
