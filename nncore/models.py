@@ -674,7 +674,8 @@ class Sequential(Trainer):
         Parameters
         ----------
         filepath : str or path-like
-            The file; a whole model or weights alone.
+            The file; a whole model or weights alone.  float32 and
+            float64 are converted into each other, as Keras does.
         skip_mismatch : bool, default False
             True: layers that the file lacks, or has in another shape, keep their weights.
         """

@@ -29,6 +29,8 @@ from nncore.compiled import aligned
 from nncore.plan import ALIGNMENT, Buffer, Plan, Step
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
     from nncore.data import Rows
     from nncore.explain import Explanation
     from nncore.models import Sequential
@@ -541,6 +543,26 @@ class Trace(Mapping[str, Array]):
         from nncore.explain import explain
 
         return explain(self, what, lang)
+
+    def plot(self, *, row: int = 0, digits: int = 3, ax: Axes | None = None) -> Axes:
+        """Draw the network with the numbers of the step; see :func:`nncore.plot.network`.
+
+        Parameters
+        ----------
+        row : int, default 0
+            Whose values the units show; gradients of parameters are those of the whole batch.
+        digits : int, default 3
+            Significant digits.
+        ax : matplotlib.axes.Axes, optional
+            Where to draw; by default in a new figure.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+        """
+        from nncore.plot import network
+
+        return network(self, row=row, digits=digits, ax=ax)
 
     # --- keeping it ---
 
