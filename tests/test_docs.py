@@ -229,3 +229,19 @@ def test_each_name_is_found_by_its_owner() -> None:
 def test_docstrings_keep_their_promise() -> None:
     pytest.importorskip("numpydoc", reason="numpydoc is not installed: docstrings are not checked")
     assert helper("docstrings").problems() == []
+
+
+# --- the tool ---
+
+
+def test_the_build_says_what_is_missing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = importlib.util.spec_from_file_location("build_docs", ROOT / "tools" / "build_docs.py")
+    assert spec is not None
+    assert spec.loader is not None
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    monkeypatch.setattr(tool, "find_spec", lambda name: None)
+    assert tool.main([]) == 1
+    assert "pip install '.[docs]'" in capsys.readouterr().err

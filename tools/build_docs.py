@@ -10,6 +10,7 @@ The nncore that is documented is the one beside this folder when its compiled mo
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 SITE = ROOT / "build" / "docs"
+
+
+def environment() -> dict[str, str]:
+    """Return the environment in which Sphinx imports the nncore that is meant."""
+    if not any((ROOT / "nncore").glob("_core_*")):
+        return dict(os.environ)
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    return {**os.environ, "PYTHONPATH": path.rstrip(os.pathsep)}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -37,10 +46,11 @@ def main(arguments: list[str] | None = None) -> int:
     begin = time.perf_counter()
     code = subprocess.call(
         [
-            sys.executable, "-m", "sphinx", "--builder", "html", "--quiet",
+            sys.executable, "-P", "-m", "sphinx", "--builder", "html", "--quiet",
             "--fail-on-warning", "--nitpicky", "--doctree-dir", str(SITE / "doctrees"),
             str(ROOT / "docs"), str(SITE / "html"),
-        ]
+        ],
+        env=environment(),
     )  # fmt: skip
     if code == 0:
         index = SITE / "html" / "index.html"
