@@ -46,7 +46,10 @@ class Public(SphinxDirective):
         described, others = public_names.entries()
         module = importlib.import_module(name)
         self.env.note_dependency(module.__file__)
-        words = sorted(described[name], key=str.lower)
+        words = sorted(  # classes, then functions
+            described[name],
+            key=lambda word: (not inspect.isclass(getattr(module, word)), word.lower()),
+        )
         if "only" in self.options:
             words = self.options["only"].split()
         left_out = set(self.options.get("except", "").split())
