@@ -3,7 +3,7 @@
 cdef enum:
     RESCALE, DENSE, ACTIVATE, DROPOUT, LOSS, METRIC, PENALTY, ACTIVITY_PENALTY, ACTIVATE_BACKWARD
     DROPOUT_BACKWARD, RESCALE_BACKWARD, DENSE_BACKWARD_DATA, DENSE_BACKWARD_WEIGHTS, CLIP_VALUE
-    CLIP_NORM, CLIP_GLOBAL_NORM, UPDATE
+    CLIP_NORM, CLIP_GLOBAL_NORM, UPDATE, KEEP, OBSERVE
 
 # Numbers behind the parameters that a matmul may read and never use.
 cdef enum:
@@ -30,10 +30,12 @@ OPS = {
     "clip_norm": "dw=i,o -> dw=i,o",
     "clip_global_norm": "->",
     "update": "w=i,o dw=i,o ->",
+    "keep": "w?=p,q dw?=i,o y?=batch,n ->",
+    "observe": "w?=p,q dw?=i,o y?=batch,n ->",
 }
 
 # The fields that may name the input's buffer, apart from x itself.
-INPUTS = {"loss": "y", "metric": "y", "activity_penalty": "y"}
+INPUTS = {"loss": "y", "metric": "y", "activity_penalty": "y", "keep": "y", "observe": "y"}
 
 
 def parse_op(str op):
@@ -62,10 +64,13 @@ def verify(plan, Py_ssize_t n_slots):
     dtype = "float64" if IS_DOUBLE else "float32"
     if plan.dtype != dtype:
         fail("dtype", f"this executor runs {dtype}; received {plan.dtype}")
-    for name in ("n_in", "n_out", "n_parameters", "n_work", "n_targets", "n_metrics", "n_slots"):
+    for name in ("n_in", "n_out", "n_parameters", "n_work", "n_targets", "n_metrics", "n_slots",
+                 "n_kept", "n_observed"):
         value = getattr(plan, name)
         if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << 40:
             fail(name, f"must be an integer from 0 on; received {value!r}")
+    if plan.n_kept >= 1 << 20 or plan.n_observed >= 1 << 20:
+        fail("n_kept, n_observed", "must be less than 2^20")
     if plan.n_in < 1:
         fail("n_in", "must be at least 1")
     if plan.optimizer and plan.optimizer not in OPTIMIZERS:
@@ -107,6 +112,9 @@ def verify(plan, Py_ssize_t n_slots):
                      or (p.offset < q.offset + max(q.rows, 1) * q.cols
                          and q.offset < p.offset + max(p.rows, 1) * p.cols)))
 
+    kept = [step.index for step in plan.steps if step.op == "keep"]
+    if len(kept) != len(set(kept)):
+        fail("steps", "two keep steps have one index")
     written = [b for b in plan.buffers if b.arena in ("x", "t", "labels", "r", "parameters")]
     updated = []
     for k, step in enumerate(plan.steps):
@@ -218,12 +226,32 @@ def verify_kind(plan, step, where, fail):
         if not 0 <= step.index < plan.n_metrics:
             fail(where, f"index must be from 0 to {plan.n_metrics - 1}; received {step.index}")
         verify_target(plan, step, where, fail, metric_takes_labels(METRICS.index(step.kind)))
+    elif step.op in ("keep", "observe"):
+        verify_watching(plan, step, where, fail)
     elif step.kind:
         fail(where, f"this op has no kinds; received {step.kind!r}")
     if step.op in ("dropout", "dropout_backward") and not 0 <= step.alpha < 1:
         fail(where, f"the rate must be in [0, 1); received {step.alpha}")
     if not 0 <= step.seed < 1 << 64:
         fail(where, f"seed must be an integer from 0 to 2^64 - 1; received {step.seed}")
+
+
+def verify_watching(plan, step, where, fail):
+    """Check a step that copies or measures one buffer."""
+    given = [name for name in ("w", "dw", "y") if getattr(step, name) is not None]
+    if len(given) != 1:
+        fail(where, f"exactly one of w, dw and y must be given; received {given}")
+    end = plan.n_kept
+    if step.op == "observe":
+        end = plan.n_observed
+        if step.kind not in OBSERVATIONS:
+            fail(where, f"unknown kind {step.kind!r}; known: {', '.join(OBSERVATIONS)}")
+        if step.kind != "squares" and step.y is None:
+            fail(where, f"{step.kind} looks at an output, y")
+    elif step.kind:
+        fail(where, f"this op has no kinds; received {step.kind!r}")
+    if not 0 <= step.index < end:
+        fail(where, f"index must be from 0 to {end - 1}; received {step.index}")
 
 
 def verify_target(plan, step, where, fail, bint labels):
