@@ -84,6 +84,9 @@ class Executor(Protocol):
         seconds: float = ...,
         kept: Sequence[NDArray[Any]] | None = None,
         observed: NDArray[Any] | None = None,
+        every: int = 1,
+        past: int = 0,
+        between: Any = None,
     ) -> int:
         """Run batch after batch; return the number done."""
 

@@ -133,17 +133,16 @@ class Record(Mapping[str, Array]):
 
         Statistics, one number a layer, measured by the compiled kernels:
 
-        ===================  ===============================================================
+        ===================  =================================================================
         ``"gradient_norm"``  :math:`\sqrt{\sum dw^2 + \sum db^2}` of each layer that is trained
         ``"weight_norm"``    :math:`\sqrt{\sum w^2 + \sum b^2}` of each Dense layer
         ``"dead"``           share of units whose output is 0 for every row of the batch, in
-                            layers with relu or relu6 (leaky_relu and elu with a slope of 0):
-                            such a unit has no gradient [1]_
+                             layers with relu or relu6 (leaky_relu and elu with a slope of 0):
+                             such a unit has no gradient [1]_
         ``"saturated"``      share of outputs in the outermost 1 % of the activation's range at
-                            either end, in layers with sigmoid, hard_sigmoid (below 0.01 or
-                            above 0.99), tanh or softsign (beyond -0.98 or 0.98), where they
-                            are flat [2]_
-        ===================  ===============================================================
+                             either end, in layers with sigmoid, hard_sigmoid (at most 0.01 or
+                             at least 0.99), tanh or softsign (-0.98, 0.98): flat there [2]_
+        ===================  =================================================================
 
         They also go to ``History.history`` and to the callbacks' logs at the end of each epoch,
         as ``"hidden/gradient_norm"``: the mean over the epoch's recorded steps (NaN if it had

@@ -209,12 +209,13 @@ class Trainer(Compiled):
                         self._update_python_metrics(meter, rows, order, at, stop)
                 rest: dict[str, Any] = {}
                 if watch is not None:
-                    recorded, count = watch.upcoming(batch_size)
-                    stop = min(stop if stepwise else end, at + count * batch_size)
+                    last = stop if stepwise else end
+                    recorded, count = watch.upcoming(batch_size, -(-(last - at) // batch_size))
+                    stop = min(last, at + count * batch_size)
                     executor = plain
                     if recorded:
                         executor = self._executor(mode, rows.r is not None, batch_size, watch)
-                        rest = watch.room()
+                        rest = {"between": plain, **watch.room()}
                 running = True
                 n = self._slice(
                     executor, rows, order, at, stop, batch_size,

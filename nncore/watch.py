@@ -163,8 +163,11 @@ def watching_plan(
     steps = list(watching.get(-1, []))
     for i, step in enumerate(plan.steps):
         steps += [step, *watching.get(i, [])]
+    needed = _needed(steps)
+    if fused and stored:
+        needed = _updated_early(needed)
     return replace(
-        plan, steps=_needed(steps), output=-1, n_kept=counts["keep"], n_observed=counts["observe"]
+        plan, steps=needed, output=-1, n_kept=counts["keep"], n_observed=counts["observe"]
     )
 
 
@@ -206,6 +209,26 @@ def _needed(steps: Sequence[Step]) -> tuple[Step, ...]:
             if field not in written or step.op in IN_PLACE
         )
     return tuple(reversed(kept))
+
+
+def _updated_early(steps: Sequence[Step]) -> tuple[Step, ...]:
+    """Put each update after the last step that reads its parameter or gradient.
+
+    It finds the gradient in the cache then.  Where gradients are clipped, the order stays.
+    """
+    if any(step.op in UPDATES - {"update"} for step in steps):
+        return tuple(steps)
+    others = [step for step in steps if step.op != "update"]
+    after: dict[int, list[Step]] = {}
+    for update in (step for step in steps if step.op == "update"):
+        touched = {update.w, update.dw}
+        last = max(
+            i
+            for i, step in enumerate(others)
+            if touched & {getattr(step, field) for field in ("w", "dw", "db")}
+        )
+        after.setdefault(last, []).append(update)
+    return tuple(s for i, step in enumerate(others) for s in (step, *after.get(i, ())))
 
 
 # --- a fit that is watched ---
@@ -353,27 +376,41 @@ class Watch:
             self._plan = plan
         return self._absent
 
-    def upcoming(self, rows: int) -> tuple[bool, int]:
-        """Tell whether the next step, of so many rows, is recorded, and for how many that holds.
+    def upcoming(self, rows: int, steps: int) -> tuple[bool, int]:
+        """Look at what comes next: up to so many steps of so many rows.
+
+        Returns
+        -------
+        recorded : bool
+            Whether any of them is recorded.
+        steps : int
+            For how many that holds and there is room.
 
         Raises
         ------
         RuntimeError
-            It is to be recorded, and there is no room for it.
+            The very next step is to be recorded, and there is no room for it.
         """
         every = self.record.every
-        past = self.step % every
-        if past:
-            return False, every - past
+        before = -self.step % every  # steps before the next that is recorded
+        if before >= steps:
+            return False, steps
+        block = self.record._blocks[-1] if self.record._blocks else None
+        if before and (block is None or not self._fits(block, rows)):
+            return False, before
         block = self._room(rows)
-        return True, block.capacity - block.filled if every == 1 else 1
+        return True, min(steps, before + (block.capacity - block.filled) * every)
+
+    @staticmethod
+    def _fits(block: Block, rows: int) -> bool:
+        """Tell whether a block has room for another step, of so many rows."""
+        return block.filled < block.capacity and not (block.by_row and rows > block.rows)
 
     def _room(self, rows: int) -> Block:
         """Return a block with room for a step."""
         record = self.record
         block = record._blocks[-1] if record._blocks else None
-        wide = block is not None and bool(block.by_row) and rows > block.rows
-        if block is not None and block.filled < block.capacity and not wide:
+        if block is not None and self._fits(block, rows):
             return block
         if block is not None:
             block.trim()
@@ -395,31 +432,37 @@ class Watch:
         return record._blocks[-1]
 
     def room(self) -> dict[str, Any]:
-        """Return what the executor of a recorded step needs: where to put things."""
+        """Return what the executor of recorded steps needs: which, and where to put things."""
         block = self.record._blocks[-1]
         at = block.filled
         return {
             "kept": [block.kept[name][at:] for name in self.kept],
             "observed": block.observed[at:],
+            "every": self.record.every,
+            "past": self.step % self.record.every,
         }
 
     def done(self, losses: Array, batch_size: int, rows: int, plan: Plan | None) -> None:
-        """Take note of steps that were done, with so many rows in all; no plan: not recorded."""
+        """Take note of steps that were done, with so many rows in all.
+
+        ``plan`` is that of the recorded ones; None if there were none.
+        """
         n = len(losses)
         if plan is None or not n:
             self.step += n
             return
-        block = self.record._blocks[-1]
-        at = slice(block.filled, block.filled + n)
-        last = rows - (n - 1) * batch_size
-        block.arrays["steps"][at] = self.step + self.record.every * np.arange(n)
+        block, every = self.record._blocks[-1], self.record.every
+        which = np.arange(-self.step % every, n, every)  # of these steps, those recorded
+        at = slice(block.filled, block.filled + len(which))
+        each = np.where(which < n - 1, batch_size, rows - (n - 1) * batch_size)
+        block.arrays["steps"][at] = self.step + which
         block.arrays["epochs"][at] = self.epoch
-        block.arrays["rows"][at] = batch_size
-        block.arrays["rows"][at.stop - 1] = last
-        block.arrays["loss"][at] = losses
+        block.arrays["rows"][at] = each
+        block.arrays["loss"][at] = losses[which]
         for name in block.by_row:
             block.kept[name][at, batch_size:] = np.nan
-            block.kept[name][at.stop - 1, last:] = np.nan
+            if len(each) and each[-1] < batch_size:
+                block.kept[name][at.stop - 1, each[-1] :] = np.nan
         arrays, statistics = self.absent(plan)  # of a layer that was frozen in between
         for k in arrays:
             block.kept[self.kept[k]][at] = np.nan

@@ -163,6 +163,16 @@ cdef class Executor:
             raise ValueError(f"kept[{number}] must be a writable, contiguous {dtype} array with "
                              f"{n_batches} entries of {size} numbers")
 
+    def check_between(self, other):
+        """Raise unless another executor can run batches of the same training."""
+        a, b = self.plan, other.plan
+        if other is self or other.parameters is not self.parameters \
+                or other.slots is not self.slots \
+                or (a.n_in, a.n_out, a.n_targets, a.labels, a.weights, a.n_metrics, a.optimizer) \
+                != (b.n_in, b.n_out, b.n_targets, b.labels, b.weights, b.n_metrics, b.optimizer):
+            raise ValueError("between must be another executor with the same parameters, slots and "
+                             "kind of data")
+
     def check_totals(self, totals):
         """Raise unless metrics can be added to `totals`."""
         if not isinstance(totals, np.ndarray) or totals.dtype != np.float64 \
@@ -566,6 +576,18 @@ cdef class Executor:
                 self.execute_step(&self.program[k], rows, iteration, totals)
         return 0
 
+    cdef Py_ssize_t run_batch(self, const Source* x, const Source* t, const Source* r,
+                              const long long* order, Py_ssize_t at, Py_ssize_t rows,
+                              long long iteration, double rate,
+                              double* totals) except -2 nogil:
+        # Gather and run a batch. Returns what fetch() found wrong, or -1.
+        cdef Py_ssize_t bad = self.fetch(x, t, r, order, at, rows, True)
+        if bad >= 0:
+            self.rows = 0   # nothing is loaded: the labels may be any
+            return bad
+        self.execute_batch(rows, iteration, rate, totals)
+        return -1
+
     cdef void forward(self, Py_ssize_t rows) noexcept nogil:
         # The steps of a plan that only predicts.
         cdef Py_ssize_t k
@@ -656,7 +678,7 @@ cdef class Executor:
 
     def run(self, x, t=None, r=None, *, order=None, begin=0, end=None, batch_size=None,
             iteration=0, learning_rates=None, losses=None, totals=None, seconds=float("inf"),
-            kept=None, observed=None):
+            kept=None, observed=None, every=1, past=0, between=None):
         """Run batch after batch; return the number done.
 
         Rows begin..end of `order` (row numbers; None: as they lie) are taken `batch_size` at a
@@ -692,6 +714,11 @@ cdef class Executor:
             for the buffer in each entry.
         observed : ndarray of float64, (batches, n_observed), optional
             Gets what the `observe` steps measure: a row a batch.
+        every, past : int
+            Of the batches, counted from `past`, only each `every`-th is run by this executor, and
+            takes an entry of `kept` and a row of `observed`;
+        between : Executor
+            runs the others: of another plan for the same parameters and data.
 
         Returns
         -------
@@ -703,11 +730,27 @@ cdef class Executor:
         cdef const double* rates = NULL
         cdef double* out = NULL
         cdef double* sums = NULL
-        cdef double rate = 0, deadline
+        cdef double rate = 0, value, deadline
         cdef Py_ssize_t work = CLOCK_WORK   # the first batch is followed by a look
         cdef long long count = iteration
-        cdef Py_ssize_t bad = -1
+        cdef Py_ssize_t bad = -1, period = 1, number = 0, n_watched
+        cdef Executor other = None
+        if between is not None:
+            other = between
+            self.check_between(other)
+        if not (1 <= every < 1 << 62 and 0 <= past < every) or (every > 1 and other is None):
+            raise ValueError(f"every must be at least 1, past from 0 to every - 1, and between "
+                             f"given where every is more than 1; received every={every}, "
+                             f"past={past}")
+        period = every
+        number = past
         self.enter()
+        try:
+            if other is not None:
+                other.enter()
+        except BaseException:
+            self.leave()
+            raise
         try:
             xs = read_source(x, "x", self.n_in)
             ts = self.targets(t, xs.rows)
@@ -717,6 +760,9 @@ cdef class Executor:
             if not 1 <= size <= self.capacity:
                 raise ValueError(f"batch_size must be from 1 to {self.capacity}; "
                                  f"received {batch_size}")
+            if other is not None and size > other.capacity:
+                raise ValueError(f"between has room for batches of {other.capacity} rows only; "
+                                 f"received batch_size={size}")
             n_batches = (last - first + size - 1) // size
             if count < 0:
                 raise ValueError(f"iteration must not be negative; received {iteration}")
@@ -736,26 +782,39 @@ cdef class Executor:
                 own = np.zeros((self.plan.n_metrics, 2))
             self.check_totals(own)
             sums = <double*>cnp.PyArray_DATA(own)
-            self.begin_watching(kept, observed, n_batches, smaller(size, last - first))
+            # Multiples of the period from `past` on.
+            n_watched = ((number + n_batches + period - 1) // period
+                         - (number + period - 1) // period)
+            self.begin_watching(kept, observed, n_watched, smaller(size, last - first))
             deadline = clock() + <double>seconds
             self.next_signal = clock() + 0.01
+            if other is not None:
+                other.next_signal = self.next_signal
             try:
                 with nogil:
                     at = first
                     while at < last:
                         rows = smaller(size, last - at)
-                        bad = self.fetch(&xs, &ts, &rs, numbers, at, rows, True)
-                        if bad >= 0:
-                            break
                         if rates:
                             rate = rates[done if n_rates > 1 else 0]
-                        if self.observed:
-                            memset(self.observed, 0, self.n_observed * sizeof(double))
-                        self.execute_batch(rows, count + done, rate, sums)
+                        if number == 0:
+                            if self.observed:
+                                memset(self.observed, 0, self.n_observed * sizeof(double))
+                            bad = self.run_batch(&xs, &ts, &rs, numbers, at, rows, count + done,
+                                                 rate, sums)
+                            value = self.last_loss
+                        else:
+                            bad = other.run_batch(&xs, &ts, &rs, numbers, at, rows, count + done,
+                                                  rate, sums)
+                            value = other.last_loss
+                        if bad >= 0:
+                            break
                         if out:
-                            out[done] = self.last_loss
+                            out[done] = value
                         done += 1
-                        self.watch_next()
+                        if number == 0:
+                            self.watch_next()
+                        number = number + 1 if number + 1 < period else 0
                         at += rows
                         # A look at the clock takes as long as a step of a tiny net.
                         work += rows * self.n_parameters
@@ -766,11 +825,14 @@ cdef class Executor:
             finally:
                 self.x_now = self.x_buffer
                 self.forget_watching()
+                if other is not None:
+                    other.x_now = other.x_buffer
             if bad >= 0:
-                self.rows = 0   # nothing is loaded: the labels may be any
                 raise self.out_of_range(bad, numbers, xs.rows)
             return done
         finally:
+            if other is not None:
+                other.leave()
             self.leave()
 
     def predict(self, x, out):

@@ -17,7 +17,7 @@ import pytest
 import nncore
 from nncore import kernels, runtime
 from nncore.plan import OPS
-from nncore.reference import activations, losses, metrics, optimizers, plan
+from nncore.reference import activations, losses, metrics, observations, optimizers, plan
 
 PACKAGE = Path(nncore.__file__).parent
 ROOT = Path(__file__).parents[1]
@@ -147,6 +147,10 @@ class TestEachFormulaTwice:
     def test_optimizer(self, name: str) -> None:
         assert list(inspect.signature(getattr(optimizers, name)).parameters)[:2] == ["w", "g"]
 
+    @pytest.mark.parametrize("name", kernels.observations())
+    def test_observation(self, name: str) -> None:
+        assert next(iter(inspect.signature(getattr(observations, name)).parameters)) in ("v", "y")
+
     def test_nothing_is_only_in_the_reference(self) -> None:
         def formulas(module: object, known: object) -> None:
             assert isinstance(known, (tuple, dict))
@@ -157,6 +161,7 @@ class TestEachFormulaTwice:
         formulas(losses, kernels.losses())
         formulas(metrics, kernels.metrics())
         formulas(optimizers, kernels.optimizers())
+        formulas(observations, kernels.observations())
 
     def test_every_step_of_a_plan(self) -> None:
         assert set(runtime.core("float32").OPS) == set(OPS)

@@ -141,6 +141,9 @@ class Executor:
         seconds: float = float("inf"),
         kept: Sequence[Array] | None = None,
         observed: Array | None = None,
+        every: int = 1,
+        past: int = 0,
+        between: Executor | None = None,
     ) -> int:
         """Run batch after batch; return the number done.
 
@@ -172,6 +175,11 @@ class Executor:
             One for each number of a ``keep`` step: (batches, ...).
         observed : ndarray (batches, n_observed)
             What the ``observe`` steps measure.
+        every, past : int
+            Of the batches, counted from ``past``, only each ``every``-th is run by this executor,
+            and takes an entry of what is kept and observed;
+        between : Executor
+            runs the others.
         """
         size = self.batch_size if batch_size is None else batch_size
         if not 1 <= size <= self.batch_size:
@@ -185,19 +193,24 @@ class Executor:
                 f"received {len(rates)}"
             )
         deadline = time.perf_counter() + seconds
-        done = 0
+        done = watched = 0
         for at in batches:
-            self._gather(x, t, r, order, at, min(at + size, end))
+            runner = self
+            if between is not None and (past + done) % every:
+                runner = between
+            else:
+                self.kept = None if kept is None else [array[watched] for array in kept]
+                self.observed = None if observed is None else observed[watched]
+                if self.observed is not None:
+                    self.observed[:] = 0
+                watched += 1
+            runner._gather(x, t, r, order, at, min(at + size, end))
             rate = float(rates[done if len(rates) > 1 else 0])
-            self.kept = None if kept is None else [array[done] for array in kept]
-            self.observed = None if observed is None else observed[done]
-            if self.observed is not None:
-                self.observed[:] = 0
-            for index in range(len(self.plan.steps)):
-                self.execute(index, iteration + done, rate, totals)
+            for index in range(len(runner.plan.steps)):
+                runner.execute(index, iteration + done, rate, totals)
             self.kept = self.observed = None
             if losses is not None:
-                losses[done] = self.loss
+                losses[done] = runner.loss
             done += 1
             if time.perf_counter() >= deadline:
                 break
