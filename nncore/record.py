@@ -194,7 +194,8 @@ class Record(Mapping[str, Array]):
     >>> model = nncore.Sequential([nncore.Input((3,)), nncore.layers.Dense(2, name="line")])
     >>> model.compile("sgd", "mse")
     >>> record = nncore.Record(what=("gradients", "gradient_norm"))
-    >>> history = model.fit(np.eye(3), np.ones((3, 2)), batch_size=2, epochs=2, record=record)
+    >>> history = model.fit(np.eye(3), np.ones((3, 2)), batch_size=2, epochs=2, verbose=0,
+    ...                     record=record)
     >>> record.steps, record["line.dw"].shape
     (array([0, 1, 2, 3]), (4, 3, 2))
     >>> sorted(history.history)
@@ -301,7 +302,7 @@ class Record(Mapping[str, Array]):
                     f'"{name}" is not recorded: what={self.what!r} does not ask for it. Known: '
                     + ", ".join(e.part for e in self._entries if e.layer == layer)
                 )
-            return f'"{name}" is not recorded: {self._about[layer]}'
+            return f'"{name}" is not recorded: layer "{layer}" has none ({self._about[layer]})'
         known = list(self)
         if len(known) > _MOST_NAMES and layer in self._about:
             known = [e.name for e in self._entries if e.layer == layer]

@@ -291,28 +291,29 @@ class Watch:
         self.rows, self.step, self.epoch = rows, 0, 0
         self.wanted = None if steps is None else -(-steps // record.every)
         self.begun = 0  # recorded steps before this epoch
-        if self.wanted is not None:
-            self._check_need(self.wanted, rows)
+        if steps is not None:
+            self._check_need(steps, rows)
 
     def _nothing(self, layers: Sequence[Any]) -> str:
         chosen = f" of {', '.join(self.record.layers)}" if self.record.layers else ""
         return (
             f"fit: record: there is nothing to record: no layer{chosen} has any of "
-            f"what={self.record.what!r}. This model has "
-            + "; ".join(f'"{layer.name}": {_about(layer)}' for layer in layers)
+            f"what={self.record.what!r}. The model's layers: "
+            + ", ".join(f'"{layer.name}" ({_about(layer)})' for layer in layers)
         )
 
     def _check_need(self, steps: int, rows: int) -> None:
-        """Raise an error if so many recorded steps take more than allowed."""
+        """Raise an error if what is recorded of so many steps takes more than allowed."""
         record = self.record
-        each = step_bytes(self.entries, self.dtype, rows)
-        need, most = steps * each, record.max_bytes
+        each, most = step_bytes(self.entries, self.dtype, rows), record.max_bytes
+        recorded = -(-steps // record.every)
+        need = recorded * each
         if need <= most:
             return
-        every = record.every * -(-need // most)
-        fewer = f"fewer steps (every={every})" if each <= most else "fewer steps"
+        fits = most // each
+        fewer = f"fewer steps (every={-(-steps // fits)})" if fits else "fewer steps"
         raise ValueError(
-            f"fit: the record would need {shown_bytes(need)}, {steps:,} steps of "
+            f"fit: the record would need {shown_bytes(need)}, {recorded:,} steps of "
             f"{shown_bytes(each)}, and max_bytes={most} allows {shown_bytes(most)}. "
             f"Record {fewer}; less of each "
             f'(what=..., statistics such as "gradient_norm" take 8 bytes a layer); fewer layers '
@@ -473,16 +474,16 @@ class Watch:
 
 
 def _about(layer: Any) -> str:
-    """Return what a layer is, for the error that it has not what was asked for."""
+    """Return what a layer is, for the error that it has not got what was asked for."""
     kind = type(layer).__name__
-    words = [f"it is a {kind}"]
+    words = [kind]
     activation = getattr(layer, "activation", None)
     if activation is not None:
-        words.append(f"with {activation.name}")
+        words.append(f"activation {activation.name}")
     if kind == "Dense" and not layer.use_bias:
-        words.append("without bias")
+        words.append("no bias")
     if kind == "Dense" and not layer.trainable:
-        words.append("with trainable=False")
+        words.append("trainable=False")
     if not _computes(layer):
-        words.append("that hands on what it gets")
-    return " ".join(words)
+        words.append("it hands on what it gets")
+    return ", ".join(words)

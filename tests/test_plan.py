@@ -546,13 +546,16 @@ BAD_PLANS = [
     (lambda p: with_buffer(p, p.steps[0].y, arena="stack"), "unknown arena"),
     (lambda p: with_watching(p, "keep"), "exactly one of w, dw and y must be given; received []"),
     (
-        lambda p: with_watching(p, "keep", y=p.steps[0].y, w=p.steps[0].w),
+        lambda p: with_watching(p, "keep", y=p.steps[0].x, w=p.steps[0].w, last=False),
         "exactly one of w, dw and y must be given; received ['w', 'y']",
     ),
     (lambda p: with_watching(p, "keep", y=p.steps[0].y, index=1), "index must be from 0 to 0"),
     (lambda p: with_watching(p, "observe", kind="dead", y=p.steps[0].y, index=-1), "index must be"),
     (lambda p: with_watching(p, "observe", kind="deaf", y=p.steps[0].y), "unknown kind 'deaf'"),
-    (lambda p: with_watching(p, "observe", kind="dead", w=p.steps[0].w), "looks at an output, y"),
+    (
+        lambda p: with_watching(p, "observe", kind="dead", w=p.steps[0].w, last=False),
+        "looks at an output, y",
+    ),
     (lambda p: with_watching(p, "keep", kind="dead", y=p.steps[0].y), "this op has no kinds"),
     (lambda p: with_watching(p, "keep", x=p.steps[0].x, y=p.steps[0].y), "is no field of this op"),
     (lambda p: with_watching(p, "keep", y=p.steps[-1].dz, last=False), "read before it is written"),

@@ -183,12 +183,13 @@ class TestAgainstATrace:
             model = build("relu", last, "binary_crossentropy", "adam", "float64")
             both = build("relu", last, "binary_crossentropy", "adam", "float64")
             alone, everything = nncore.Record(1, what), nncore.Record(1, EVERYTHING)
+            if what == "saturated" and last == "softplus":
+                with pytest.raises(ValueError, match="there is nothing to record"):
+                    fit(model, alone, x, t)
+                continue
             fit(model, alone, x, t, sample_weight=r)
             fit(both, everything, x, t, sample_weight=r)
             assert_same(model, both)
-            if what == "saturated":
-                assert set(alone) - set(OTHER_NAMES) == ({"three.saturated"} if last == "sigmoid"
-                                                         else set())  # fmt: skip
             for name, array in alone.items():
                 np.testing.assert_array_equal(array, everything[name], err_msg=name)
 
@@ -297,7 +298,7 @@ class TestSteps:
         fit(model, record)
         fit(model, record, epochs=1)
         assert record.steps.tolist() == list(range(7))
-        np.testing.assert_array_equal(record["one.w"][0] == model.layers[0].kernel, False)  # type: ignore[attr-defined]
+        assert not np.array_equal(record["one.w"][0], digits().get_weights()[0])
 
     def test_no_epochs(self) -> None:
         record = nncore.Record(1, EVERYTHING)
@@ -348,7 +349,7 @@ class TestWorksWith:
 
     def test_steps_per_epoch(self) -> None:
         record = nncore.Record(2, "w")
-        fit(digits(), record, steps_per_epoch=3, epochs=4)
+        fit(digits(), record, *rows(48), steps_per_epoch=3, epochs=4)
         assert record.steps.tolist() == [0, 2, 4, 6, 8, 10]
         assert record.epochs.tolist() == [0, 0, 1, 2, 2, 3]
 
@@ -527,7 +528,7 @@ class TestWorksWith:
         assert layers == {"line", "soft"}
         assert "soft.dy" not in record  # the loss takes it in
         assert "soft.dx" in record
-        with pytest.raises(KeyError, match="that hands on what it gets"):
+        with pytest.raises(KeyError, match="it hands on what it gets"):
             record["flat.y"]
 
     def test_chosen_layers(self) -> None:
@@ -659,7 +660,7 @@ class TestMemory:
         with pytest.raises(ValueError) as caught:  # noqa: PT011
             fit(model, record)
         text = str(caught.value)
-        assert text.startswith("fit: the record would need 112 kB, 14 steps of 7.98 kB, and")
+        assert text.startswith("fit: the record would need 63.5 kB, 14 steps of 4.54 kB, and")
         assert "Record fewer steps;" in text
         np.testing.assert_array_equal(before, model.parameters)
         assert model.optimizer.iterations == 0
@@ -767,15 +768,6 @@ class TestMapping:
         assert 3 not in record
         for array in record.values():
             assert not array.flags.writeable
-
-    def test_a_layer_with_a_slash_in_its_name(self) -> None:
-        model = small([Dense(3, name="block/line")], "mse", "sgd", dtype="float32")
-        record = nncore.Record(1, ("w", "weight_norm"))
-        x, t, _ = data("mse", 8, 4, 3)
-        history = fit(model, record, x, t)
-        assert "block/line.w" in record
-        assert "block/line/w" in record
-        assert "block/line/weight_norm" in history.history
 
     def test_by_layer(self) -> None:
         record = nncore.Record(2, ("gradients", "gradient_norm", "weights"))
@@ -895,8 +887,14 @@ class TestErrors:
         x, t, _ = data("mse", 8, 4, 3)
         fit(model, record, x, t)
         for name, text in (
-            ("one.dead", '"one.dead" is not recorded: it is a Dense with tanh without bias'),
-            ("one.db", '"one.db" is not recorded: it is a Dense with tanh without bias'),
+            (
+                "one.dead",
+                '"one.dead" is not recorded: layer "one" has none (Dense, activation tanh',
+            ),
+            (
+                "one.db",
+                '"one.db" is not recorded: layer "one" has none (Dense, activation tanh, no bias)',
+            ),
             ("one.y", "what=('gradients', 'dead', 'b') does not ask for it. Known: dw"),
             ("one.dww", 'unknown name in this record "one.dww": did you mean "one.dw"? Known: '),
             ("on.dw", 'did you mean "one.dw"?'),
