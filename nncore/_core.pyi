@@ -176,6 +176,7 @@ def scratch_spare(
     a_step: int,
     a_transposed: bool,
     b_transposed: bool,
+    b_slack: bool,
     n_threads: int,
 ) -> int: ...
 

@@ -615,6 +615,7 @@ class Sequential(Trainer):
         Parameters
         ----------
         filepath : path
+            float32 and float64 are converted into each other, as Keras does.
         skip_mismatch : bool, default False
             True: layers that the file lacks, or has in another shape, keep their weights.
         """

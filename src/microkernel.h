@@ -30,6 +30,13 @@
 #define TILE_VECTORS 2
 #endif
 
+/* Rows of a narrow result, one vector each, that are computed together. */
+#if TILE_ROWS > 6 || TILE_VECTORS > 2
+#define NARROW_ROWS 16
+#else
+#define NARROW_ROWS 8
+#endif
+
 #define LANES_PER_VECTOR ((int)(VECTOR_BYTES / sizeof(real)))
 #define TILE_COLS (TILE_VECTORS * LANES_PER_VECTOR)
 
@@ -38,6 +45,8 @@
 #define NNCORE_VECTOR_EXTENSIONS 1
 /* Ask for the cache line at p, which will be written soon: into the L2 cache. */
 #define prefetch(p) __builtin_prefetch((p), 1, 2)
+/* Ask for the cache line at p, which will be read soon. */
+#define prefetch_to_read(p) __builtin_prefetch((p), 0, 3)
 #define ALWAYS_INLINE inline __attribute__((always_inline))
 /* Loads and stores of any alignment, of memory that is also read as scalars. */
 typedef real vector __attribute__((vector_size(VECTOR_BYTES)));
@@ -156,6 +165,78 @@ static void multiply_tile(int rows, int cols, int unit, ptrdiff_t k, const real 
 #endif
     else
         tile_rows(rows, TILE_VECTORS, unit, k, a, a_step, b, b_step, tile, step, add);
+}
+
+/* A result of at most a vector of columns, closed up: c(i, j) = sum_p a(i, p) b(p, j) + bias(j), its
+   rows `cols` apart. A row's vector also writes on what the next row then overwrites: c is
+   writable for a vector beyond its end. */
+static ALWAYS_INLINE void narrow_body(const int rows, const int unit, ptrdiff_t k, const real *a,
+                                      ptrdiff_t a_step, const real *b, ptrdiff_t b_step,
+                                      const vector bias, real *c, ptrdiff_t cols)
+{
+    vector sum[NARROW_ROWS];
+    ptrdiff_t p;
+    int i;
+#pragma GCC unroll 16
+    for (i = 0; i < rows; i++)
+        sum[i] = (vector){0};
+    for (p = 0; p < k; p++) {
+        const vector row = *(const loose_vector *)b;
+        b += b_step;
+#pragma GCC unroll 16
+        for (i = 0; i < rows; i++) {
+            const real one = unit ? a[i] : a[i * a_step];
+            sum[i] = MULTIPLY_ADD(one - (vector){0}, row, sum[i]);
+        }
+        a += unit ? a_step : 1;
+    }
+#pragma GCC unroll 16
+    for (i = 0; i < rows; i++)
+        *(loose_vector *)(c + i * cols) = sum[i] + bias;
+}
+
+#define NARROW_CASE(count)                                                                       \
+    for (; rows >= count; rows -= count, a += count * (unit ? 1 : a_step), c += count * cols)    \
+        if (unit)                                                                                \
+            narrow_body(count, 1, k, a, a_step, b, b_step, added, c, cols);                      \
+        else                                                                                     \
+            narrow_body(count, 0, k, a, a_step, b, b_step, added, c, cols);
+
+static void multiply_narrow(ptrdiff_t rows, ptrdiff_t cols, int unit, ptrdiff_t k, const real *a,
+                            ptrdiff_t a_step, const real *b, ptrdiff_t b_step, const real *bias,
+                            real *c)
+{
+    vector added = {0};
+    ptrdiff_t j;
+    if (bias)
+        for (j = 0; j < cols; j++)
+            added[j] = bias[j];
+#if NARROW_ROWS > 8
+    NARROW_CASE(16)
+#endif
+    NARROW_CASE(8)
+    NARROW_CASE(4)
+    NARROW_CASE(2)
+    NARROW_CASE(1)
+}
+
+/* sums(j) = sum_i a(i, j) over rows `cols` <= a vector apart, in order. a is readable, and sums
+   writable, for a whole vector. */
+static void sum_narrow_rows(ptrdiff_t rows, ptrdiff_t cols, const real *a, real *sums)
+{
+    vector sum = {0};
+    for (; rows > 0; rows--, a += cols)
+        sum += *(const loose_vector *)a;
+    *(loose_vector *)sums = sum;
+}
+
+/* out(i, j) = values(i) in rows of `cols` <= a vector, closed up; out is writable for a vector beyond
+   its end. */
+static void spread_narrow(ptrdiff_t rows, ptrdiff_t cols, const real *values, real *out)
+{
+    ptrdiff_t i;
+    for (i = 0; i < rows; i++)
+        *(loose_vector *)(out + i * cols) = values[i] - (vector){0};
 }
 
 /* A tile of all its rows that also packs its columns of b, for the tiles below it. */
@@ -315,6 +396,7 @@ static ALWAYS_INLINE void transpose_square(const real *from, ptrdiff_t from_step
 
 #define NNCORE_VECTOR_EXTENSIONS 0
 #define prefetch(p) ((void)(p))
+#define prefetch_to_read(p) ((void)(p))
 
 
 static void multiply_tile(int rows, int cols, int unit, ptrdiff_t k, const real *a,
@@ -346,6 +428,38 @@ static void multiply_and_pack(int cols, int unit, ptrdiff_t k, const real *a, pt
     for (p = 0; p < k; p++)
         memcpy(packed + p * TILE_COLS, b + p * b_step, TILE_COLS * sizeof(real));
     multiply_tile(TILE_ROWS, cols, unit, k, a, a_step, packed, TILE_COLS, tile, step, add);
+}
+
+static void multiply_narrow(ptrdiff_t rows, ptrdiff_t cols, int unit, ptrdiff_t k, const real *a,
+                            ptrdiff_t a_step, const real *b, ptrdiff_t b_step, const real *bias,
+                            real *c)
+{
+    ptrdiff_t i, j, p;
+    for (i = 0; i < rows; i++)
+        for (j = 0; j < cols; j++) {
+            real sum = 0;
+            for (p = 0; p < k; p++)
+                sum += (unit ? a[i + p * a_step] : a[i * a_step + p]) * b[p * b_step + j];
+            c[i * cols + j] = bias ? sum + bias[j] : sum;
+        }
+}
+
+static void sum_narrow_rows(ptrdiff_t rows, ptrdiff_t cols, const real *a, real *sums)
+{
+    ptrdiff_t i, j;
+    for (j = 0; j < cols; j++) {
+        sums[j] = 0;
+        for (i = 0; i < rows; i++)
+            sums[j] += a[i * cols + j];
+    }
+}
+
+static void spread_narrow(ptrdiff_t rows, ptrdiff_t cols, const real *values, real *out)
+{
+    ptrdiff_t i, j;
+    for (i = 0; i < rows; i++)
+        for (j = 0; j < cols; j++)
+            out[i * cols + j] = values[i];
 }
 
 static real peak_rounds(long long n, real factor)

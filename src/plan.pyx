@@ -293,7 +293,7 @@ cdef class Executor:
                 needed = max(needed, scratch_size(self.capacity, s.n_in, s.n_out))
             elif step.op == "dense_backward_weights":
                 needed = max(needed, scratch_size(s.n_in, s.n_out, self.capacity),
-                             2 * s.n_out)
+                             2 * s.n_out + LANES_PER_VECTOR)
         self.scratch_step = round_up(needed, 64)
         self.loss_part = round_up(loss_cols * self.capacity, 64)
         self.provide(self.threads)
@@ -373,7 +373,7 @@ cdef class Executor:
         cdef BackwardWeights g
         if not s.b:
             return
-        column_sums(s.dz, rows, s.n_out, self.scratch)
+        column_sums(s.dz, rows, s.n_out, True, self.scratch)
         g.update = &self.update
         g.w = s.b
         g.dw = NULL if s.update else s.db

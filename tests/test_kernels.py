@@ -335,14 +335,14 @@ def test_no_thread_writes_beyond_its_scratch(dtype):
     """The layout that the loops use, for every thread's part, against what is provided."""
     core = runtime.core(dtype)
     rng = np.random.default_rng(10)
-    sizes = [1, 2, 11, 12, 13, 31, 32, 33, 64, 96, 129, 256, 512, 513, 768, 1000, 1025, 2048, 5000]
+    sizes = [1, 2, 3, 8, 11, 12, 13, 16, 31, 32, 33, 64, 96, 129, 256, 512, 513, 1000, 2048, 5000]
     for _ in range(3000):
         m, n, k = (int(v) for v in rng.choice(sizes, 3))
         n_threads = int(rng.choice([1, 2, 3, 7, 8, 12, 16, 29, 32, 64, 100, 256]))
         for a_transposed, b_transposed in ((False, False), (False, True), (True, False)):
             spare = core.scratch_spare(
                 m, n, k, a_step=m if a_transposed else k, a_transposed=a_transposed,
-                b_transposed=b_transposed, n_threads=n_threads,
+                b_transposed=b_transposed, b_slack=bool(rng.integers(2)), n_threads=n_threads,
             )  # fmt: skip
             assert spare >= 0, (m, n, k, n_threads, a_transposed, b_transposed)
 
