@@ -439,9 +439,7 @@ class Record(Mapping[str, Array]):
 def _words(argument: str, value: Any) -> tuple[str, ...]:
     """Return one word or several as a tuple, each once."""
     words = (value,) if isinstance(value, str) else value
-    if not isinstance(words, (Sequence, set, frozenset)) or not all(
-        isinstance(word, str) for word in words
-    ):
+    if not isinstance(words, Sequence) or not all(isinstance(word, str) for word in words):
         raise TypeError(
             f"Record: {argument} must be a word or a sequence of words; "
             f"received {argument}={value!r}"

@@ -352,13 +352,22 @@ class Watch:
 
     def logs(self) -> dict[str, float]:
         """Return the mean of each statistic over the epoch's recorded steps."""
-        found: dict[str, float] = {}
-        n = self._recorded() - self.begun
-        for entry, name in zip(self.statistics, self.names, strict=True):
-            values = self.record[entry.name][self.begun :]
-            with np.errstate(all="ignore"):
-                found[name] = float(values.mean()) if n else math.nan
-        return found
+        if not self.statistics:
+            return {}
+        left, parts = self._recorded() - self.begun, []
+        for block in reversed(self.record._blocks):
+            first = max(0, block.filled - left)
+            parts.append(block.observed[first : block.filled])
+            left -= block.filled - first
+            if not left:
+                break
+        values = np.concatenate(parts[::-1]) if parts else np.empty((0, 0))
+        if not len(values):
+            return dict.fromkeys(self.names, math.nan)
+        norms = np.array([entry.part.endswith("_norm") for entry in self.statistics])
+        with np.errstate(all="ignore"):
+            means = np.where(norms, np.sqrt(values), values).mean(axis=0)
+        return dict(zip(self.names, means.tolist(), strict=True))
 
     # --- steps ---
 

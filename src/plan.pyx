@@ -471,7 +471,11 @@ cdef class Executor:
         elif self.kept[s.index]:
             memcpy(self.kept[s.index], v, n * s.n_out * sizeof(real))
 
-    cdef void watch_next(self) noexcept nogil:
+    cdef void begin_batch(self) noexcept nogil:
+        if self.observed:
+            memset(self.observed, 0, self.n_observed * sizeof(double))
+
+    cdef void end_batch(self) noexcept nogil:
         # Go on to the next batch's places.
         cdef Py_ssize_t k
         for k in range(self.n_kept):
@@ -575,18 +579,6 @@ cdef class Executor:
             else:
                 self.execute_step(&self.program[k], rows, iteration, totals)
         return 0
-
-    cdef Py_ssize_t run_batch(self, const Source* x, const Source* t, const Source* r,
-                              const long long* order, Py_ssize_t at, Py_ssize_t rows,
-                              long long iteration, double rate,
-                              double* totals) except -2 nogil:
-        # Gather and run a batch. Returns what fetch() found wrong, or -1.
-        cdef Py_ssize_t bad = self.fetch(x, t, r, order, at, rows, True)
-        if bad >= 0:
-            self.rows = 0   # nothing is loaded: the labels may be any
-            return bad
-        self.execute_batch(rows, iteration, rate, totals)
-        return -1
 
     cdef void forward(self, Py_ssize_t rows) noexcept nogil:
         # The steps of a plan that only predicts.
@@ -735,6 +727,7 @@ cdef class Executor:
         cdef long long count = iteration
         cdef Py_ssize_t bad = -1, period = 1, number = 0, n_watched
         cdef Executor other = None
+        cdef bint watched
         if between is not None:
             other = between
             self.check_between(other)
@@ -785,7 +778,9 @@ cdef class Executor:
             # Multiples of the period from `past` on.
             n_watched = ((number + n_batches + period - 1) // period
                          - (number + period - 1) // period)
-            self.begin_watching(kept, observed, n_watched, smaller(size, last - first))
+            watched = kept is not None or observed is not None
+            if watched:
+                self.begin_watching(kept, observed, n_watched, smaller(size, last - first))
             deadline = clock() + <double>seconds
             self.next_signal = clock() + 0.01
             if other is not None:
@@ -798,23 +793,28 @@ cdef class Executor:
                         if rates:
                             rate = rates[done if n_rates > 1 else 0]
                         if number == 0:
-                            if self.observed:
-                                memset(self.observed, 0, self.n_observed * sizeof(double))
-                            bad = self.run_batch(&xs, &ts, &rs, numbers, at, rows, count + done,
-                                                 rate, sums)
+                            bad = self.fetch(&xs, &ts, &rs, numbers, at, rows, True)
+                            if bad >= 0:
+                                self.rows = 0   # nothing is loaded: the labels may be any
+                                break
+                            if watched:
+                                self.begin_batch()
+                            self.execute_batch(rows, count + done, rate, sums)
                             value = self.last_loss
+                            if watched:
+                                self.end_batch()
                         else:
-                            bad = other.run_batch(&xs, &ts, &rs, numbers, at, rows, count + done,
-                                                  rate, sums)
+                            bad = other.fetch(&xs, &ts, &rs, numbers, at, rows, True)
+                            if bad >= 0:
+                                other.rows = 0
+                                break
+                            other.execute_batch(rows, count + done, rate, sums)
                             value = other.last_loss
-                        if bad >= 0:
-                            break
                         if out:
                             out[done] = value
                         done += 1
-                        if number == 0:
-                            self.watch_next()
-                        number = number + 1 if number + 1 < period else 0
+                        if period > 1:
+                            number = number + 1 if number + 1 < period else 0
                         at += rows
                         # A look at the clock takes as long as a step of a tiny net.
                         work += rows * self.n_parameters
@@ -824,7 +824,8 @@ cdef class Executor:
                                 break
             finally:
                 self.x_now = self.x_buffer
-                self.forget_watching()
+                if watched:
+                    self.forget_watching()
                 if other is not None:
                     other.x_now = other.x_buffer
             if bad >= 0:

@@ -84,6 +84,12 @@ class TestImports:
         ours = {name for name in imports(module) if name.startswith("nncore")}
         assert ours <= {"nncore._names"}
 
+    def test_what_is_kept_does_not_know_who_keeps_it(self) -> None:
+        ours = {name for name in imports("nncore.record") if name.startswith("nncore")}
+        assert ours == {"nncore._names", "nncore._arrays"}
+        watching = {module for module in MODULES if "nncore.watch" in imports(module)}
+        assert watching == {"nncore.training"}
+
     @pytest.mark.parametrize("module", MODULES)
     def test_nothing_is_run_from_data(self, module: str) -> None:
         assert not imports(module) & {"pickle", "marshal", "shelve", "dill"}
