@@ -13,6 +13,8 @@ from __future__ import annotations
 
 __version__ = "0.1.0"
 
+from typing import TYPE_CHECKING, Any
+
 from nncore import (
     activations,
     callbacks,
@@ -36,6 +38,9 @@ from nncore.record import Record
 from nncore.runtime import get_num_threads, set_num_threads, show_config
 from nncore.saving import load_model
 
+if TYPE_CHECKING:
+    from nncore import plot
+
 __all__ = [
     "Input",
     "Record",
@@ -54,6 +59,7 @@ __all__ = [
     "losses",
     "metrics",
     "optimizers",
+    "plot",
     "random",
     "regularizers",
     "set_num_threads",
@@ -61,3 +67,16 @@ __all__ = [
     "show_config",
     "utils",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import ``nncore.plot`` when it is first asked for."""
+    if name == "plot":
+        import importlib
+
+        return importlib.import_module("nncore.plot")
+    raise AttributeError(f"module 'nncore' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,13 +1,7 @@
-"""Arrays that come from outside: made real, made two-dimensional, or refused clearly.
-
-And those that go out into a file.
-"""
+"""Arrays that come from outside: made real, made two-dimensional, or refused clearly."""
 
 from __future__ import annotations
 
-import contextlib
-import os
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,7 +9,7 @@ import numpy.typing as npt
 
 from nncore import config
 
-__all__ = ["check_finite_in", "integer_labels", "pair", "real_array", "row_weights", "save_arrays"]
+__all__ = ["check_finite_in", "integer_labels", "pair", "real_array", "row_weights"]
 
 
 def real_array(
@@ -228,53 +222,3 @@ def row_weights(
             f"shape {r.shape}"
         )
     return np.ascontiguousarray(r.reshape(-1))
-
-
-def save_arrays(
-    what: str, path: str | os.PathLike[str], arrays: Mapping[str, npt.NDArray[Any]]
-) -> None:
-    """Write arrays into one ``.npz`` file, whole or not at all.
-
-    Parameters
-    ----------
-    what : str
-        Named by the error: ``"trace"``.
-    path : path
-        As it is: no ending is added.
-    arrays : mapping
-
-    Raises
-    ------
-    OSError
-        The file cannot be written.  What was there before is unchanged then.
-
-    Notes
-    -----
-    The file is written under another name in the same folder and then renamed.
-    """
-    target = os.path.realpath(os.fspath(path))
-    folder = os.path.dirname(target)
-    if os.path.isdir(target):
-        raise IsADirectoryError(
-            f"the {what} cannot be saved as {target}: that is a folder. Give the name of a file"
-        )
-    if not os.path.isdir(folder):
-        raise FileNotFoundError(
-            f"the {what} cannot be saved as {target}: the folder {folder} does not exist. Make "
-            f"it first, or choose another one"
-        )
-    temporary = os.path.join(folder, f".nncore-{os.urandom(8).hex()}.tmp")
-    try:
-        with open(temporary, "xb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        if isinstance(error, OSError):
-            raise OSError(
-                error.errno, f"the {what} cannot be saved here: {error.strerror}", target
-            ) from error
-        raise

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nncore import _names
-from nncore._arrays import save_arrays
+from nncore._files import replacing
 from nncore._names import UnknownNameError, glossary
 
 __all__ = ["Record"]
@@ -433,7 +433,8 @@ class Record(Mapping[str, Array]):
         """
         if not self._entries:
             raise ValueError(str(self._missing("")))
-        save_arrays("record", path, self)
+        with replacing("record", path) as file:
+            np.savez(file, **self)  # type: ignore[arg-type]
 
 
 def _words(argument: str, value: Any) -> tuple[str, ...]:

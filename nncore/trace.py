@@ -22,12 +22,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nncore import _names, compiler, kernels
-from nncore._arrays import save_arrays
+from nncore._files import replacing
 from nncore._names import PUBLIC, UnknownNameError, glossary
 from nncore.compiled import aligned
 from nncore.plan import ALIGNMENT, Buffer, Plan, Step
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
     from nncore.data import Rows
     from nncore.explain import Explanation
     from nncore.models import Sequential
@@ -539,6 +541,26 @@ class Trace(Mapping[str, Array]):
 
         return explain(self, what, lang)
 
+    def plot(self, *, row: int = 0, digits: int = 3, ax: Axes | None = None) -> Axes:
+        """Draw the network with the numbers of the step; see :func:`nncore.plot.network`.
+
+        Parameters
+        ----------
+        row : int, default 0
+            Whose values the units show; gradients of parameters are those of the whole batch.
+        digits : int, default 3
+            Significant digits.
+        ax : matplotlib.axes.Axes, optional
+            Where to draw; by default in a new figure.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+        """
+        from nncore.plot import network
+
+        return network(self, row=row, digits=digits, ax=ax)
+
     # --- keeping it ---
 
     def to_dict(self) -> dict[str, Array]:
@@ -567,7 +589,8 @@ class Trace(Mapping[str, Array]):
             "learning_rate": np.array(self.learning_rate),
             "iteration": np.array(self.iteration),
         }
-        save_arrays("trace", path, {**self._arrays, **more})
+        with replacing("trace", path) as file:
+            np.savez(file, **self._arrays, **more)  # type: ignore[arg-type]
 
 
 # --- running a step ---

@@ -27,11 +27,19 @@ MODULES = {
     ): path
     for path in sorted(PACKAGE.rglob("*.py"))
 }
+#: Packages whose modules may use what an optional extra brings.
+EXTRAS = {"nncore.plot": {"matplotlib"}}
 REFERENCE = [name for name in MODULES if name.startswith("nncore.reference")]
 
 
 def tree(module: str) -> ast.Module:
     return ast.parse(MODULES[module].read_text(encoding="utf-8"))
+
+
+def imported(node: ast.Import | ast.ImportFrom) -> list[str]:
+    if isinstance(node, ast.ImportFrom):
+        return [node.module or ""]
+    return [alias.name for alias in node.names]
 
 
 def imports(module: str) -> set[str]:
@@ -60,7 +68,15 @@ class TestImports:
     @pytest.mark.parametrize("module", MODULES)
     def test_nothing_but_numpy_is_needed(self, module: str) -> None:
         roots = {name.partition(".")[0] for name in imports(module)}
-        assert roots <= {"numpy", "nncore", *sys.stdlib_module_names}
+        optional = EXTRAS.get(module.rpartition(".")[0], set()) & roots
+        assert roots - optional <= {"numpy", "nncore", *sys.stdlib_module_names}
+        # What an extra brings is imported when it is used.
+        assert not optional & {
+            name.partition(".")[0]
+            for node in tree(module).body
+            if isinstance(node, (ast.Import, ast.ImportFrom))
+            for name in imported(node)
+        }
 
     @pytest.mark.parametrize("module", REFERENCE)
     def test_the_reference_knows_numpy_and_the_plan(self, module: str) -> None:
@@ -86,7 +102,7 @@ class TestImports:
 
     def test_what_is_kept_does_not_know_who_keeps_it(self) -> None:
         ours = {name for name in imports("nncore.record") if name.startswith("nncore")}
-        assert ours == {"nncore._names", "nncore._arrays"}
+        assert ours == {"nncore._names", "nncore._files"}
         watching = {module for module in MODULES if "nncore.watch" in imports(module)}
         assert watching == {"nncore.training"}
 
