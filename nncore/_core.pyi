@@ -5,6 +5,7 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 from nncore.plan import Plan
+from nncore.verify import Tables
 
 DTYPE: str
 TILE: tuple[int, int]
@@ -16,8 +17,7 @@ OPTIMIZERS: dict[str, int]
 REDUCTIONS: dict[str, int]
 HYPER: tuple[str, ...]
 OBSERVATIONS: tuple[str, ...]
-OPS: dict[str, str]
-INPUTS: dict[str, str]
+TABLES: Tables
 SOURCE_CODES: tuple[str, ...]
 
 _Array = NDArray[Any]
@@ -103,11 +103,7 @@ class Predictor:
     ) -> None: ...
     def predict(self, x: object) -> _Array | None: ...
 
-def parse_op(op: str) -> list[dict[str, tuple[str, str, bool]]]: ...
 def verify(plan: Plan, n_slots: int) -> None: ...
-def verify_kind(plan: Plan, step: Any, where: str, fail: Any) -> None: ...
-def verify_watching(plan: Plan, step: Any, where: str, fail: Any) -> None: ...
-def verify_target(plan: Plan, step: Any, where: str, fail: Any, labels: bool) -> None: ...
 def activate_into(kind: str, z: _Array, y: _Array, alpha: float = 0.0) -> None: ...
 def activate_backward_into(
     kind: str, dy: _Array, zy: _Array, dx: _Array, alpha: float = 0.0
