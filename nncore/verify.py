@@ -5,6 +5,7 @@ A plan that has passed cannot fail, and cannot read or write where it must not.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import NoReturn
@@ -62,6 +63,7 @@ INPUTS = {"loss": "y", "metric": "y", "activity_penalty": "y", "keep": "y", "obs
 Fields = dict[str, tuple[str, str, bool]]
 
 
+@functools.cache
 def parse_op(op: str) -> tuple[Fields, Fields]:
     """Return what an op reads and what it writes."""
     sides: list[Fields] = []
