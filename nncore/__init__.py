@@ -35,6 +35,7 @@ from nncore.gradients import check_gradients
 from nncore.layers import Input
 from nncore.models import Sequential
 from nncore.random import set_random_seed
+from nncore.record import Record
 from nncore.runtime import get_num_threads, set_num_threads, show_config
 from nncore.saving import load_model
 
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Input",
+    "Record",
     "Sequential",
     "__version__",
     "activations",

@@ -38,6 +38,8 @@ __all__ = [
     "metric",
     "metrics",
     "names",
+    "observations",
+    "observe",
     "optimizers",
     "permutation",
     "update",
@@ -99,6 +101,11 @@ def metrics() -> tuple[str, ...]:
 def optimizers() -> dict[str, int]:
     """Return the names of the optimizers, each with its number of slots."""
     return dict(runtime.core("float32").OPTIMIZERS)
+
+
+def observations() -> tuple[str, ...]:
+    """Return the names of what can be measured of an array."""
+    return tuple(runtime.core("float32").OBSERVATIONS)
 
 
 def _known(what: str, name: str, known: Any) -> None:
@@ -358,6 +365,34 @@ def loss_rows(
         Before weights and reduction.
     """
     return _loss(name, y, t, None, alpha, "sum_over_batch_size")[2]
+
+
+def observe(name: str, v: npt.ArrayLike, low: float = 0.0, high: float = 1.0) -> float:
+    """Return the one number that watching a training makes of an array.
+
+    Parameters
+    ----------
+    name : str
+        ``"squares"``: the sum of squares, in float64; ``"dead"``: the share of columns that are 0
+        in every row; ``"saturated"``: the share of numbers that are at most ``low`` or at least
+        ``high``.  A NaN is not 0 and beyond no bound.
+    v : array-like, (rows, columns)
+        Not empty.
+    low, high : float
+        The bounds of "saturated"; the others do not read them.
+
+    Returns
+    -------
+    float
+    """
+    core = runtime.core("float32")
+    _known("observation", name, core.OBSERVATIONS)
+    array = _real("v", v)
+    dtype = _dtype(array)
+    low = _names.check_real(name, "low", low)
+    high = _names.check_real(name, "high", high)
+    found: float = runtime.core(dtype).observe_of(name, _matrix("v", array, dtype), low, high)
+    return found
 
 
 def metric(

@@ -156,6 +156,17 @@ def metric_of(str kind, const real[:, ::1] y, t, labels, r, double alpha=0.0):
     return total, count
 
 
+def observe_of(str kind, const real[:, ::1] v, double low=0.0, double high=0.0):
+    """Return what watching measures of v: OBSERVATIONS has the names; `saturated` takes bounds."""
+    cdef int code = kind_of(kind, OBSERVATIONS, "observation")
+    cdef double value
+    if not start(v):
+        raise ValueError(f"v must not be empty; received shape ({v.shape[0]}, {v.shape[1]})")
+    with nogil:
+        value = observe(code, start(v), v.shape[0], v.shape[1], low, high)
+    return value
+
+
 def update_into(str kind, real[:, ::1] w, const real[:, ::1] g, real[:, ::1] slots,
                 double learning_rate, long long iteration=0, hyper=None):
     """Update w (1, n) and slots (k, n) in place from the gradient g (1, n)."""

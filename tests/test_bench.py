@@ -285,6 +285,14 @@ def test_a_job_that_fails_is_said(scripts, tmp_path: Path, monkeypatch: pytest.M
     assert runs["nncore"][0]["accuracy"] >= jobs.GOALS["digits"]
 
 
+def test_recorded_trainings_are_compared_before_they_are_timed(scripts) -> None:
+    record = scripts("record")
+    for work in bench.find(["2-2-2", "4-16-3", "64-64-10"]):
+        x, t = work.data("float32")
+        for make in record.records(nncore, work).values():
+            assert record.same_bits(work, "float32", x, t, make)
+
+
 def test_peers_give_the_same_results(scripts) -> None:
     """nncore's and NumPy's, in processes of their own."""
     measure = scripts("measure")

@@ -11,6 +11,7 @@ import pytest
 from nncore import kernels, runtime
 from nncore.reference import activations as ref_activations
 from nncore.reference import losses as ref_losses
+from nncore.reference import observations as ref_observations
 from nncore.reference import optimizers as ref_optimizers
 
 ISAS = runtime.available_isas()
@@ -114,6 +115,46 @@ def test_softmax_rows(n, dtype):
     dy = rng.normal(size=z.shape).astype(dtype)
     expected = ref_activations.softmax_backward(dy.astype(np.float64), y.astype(np.float64))
     close(kernels.activate_backward("softmax", dy, y), expected, dtype, absolute=32)
+
+
+@pytest.mark.parametrize("cols", [1, 7, 63, 64, 65, 130])
+def test_observations_agree_with_their_reference(cols, dtype):
+    assert set(kernels.observations()) == {"squares", "dead", "saturated"}
+    rng = np.random.default_rng(cols)
+    for rows in (1, 2, 8, 9, 31):
+        v = rng.normal(size=(rows, cols)).astype(dtype)
+        close(kernels.observe("squares", v), ref_observations.squares(v), "float64",
+              relative=64)  # fmt: skip
+        for share in (0.0, 0.3, 0.9, 1.0):
+            y = np.where(rng.uniform(size=v.shape) < share, 0, v)
+            y[:, rng.uniform(size=cols) < 0.3] = 0
+            if rows > 2:
+                y[-1, 0] = 1.0  # the last row is looked at, too
+            assert kernels.observe("dead", y) == ref_observations.dead(y)
+        for low, high in ((-0.5, 0.5), (0.0, 1.0), (-9.0, 9.0), (1.0, -1.0)):
+            assert kernels.observe("saturated", v, low, high) == ref_observations.saturated(
+                v, low, high
+            )
+
+
+def test_observations_of_numbers_that_are_not_finite(dtype):
+    y = np.array([[np.nan, -0.0, np.inf, 1.0], [0.0, 0.0, 0.0, -np.inf]], dtype)
+    assert kernels.observe("dead", y) == 0.25
+    assert kernels.observe("saturated", y, -5.0, 5.0) == 0.25
+    assert math.isnan(kernels.observe("squares", y))
+    on_the_bounds = np.array([[-5.0, 5.0, 4.9]], dtype)
+    assert kernels.observe("saturated", on_the_bounds, -5.0, 5.0) == 2 / 3
+
+
+def test_observations_check_their_arguments():
+    with pytest.raises(ValueError, match='unknown observation "deaf": did you mean "dead"'):
+        kernels.observe("deaf", [[1.0]])
+    with pytest.raises(ValueError, match="v must have 2 dimensions"):
+        kernels.observe("dead", [1.0])
+    with pytest.raises(ValueError, match="v must not be empty"):
+        kernels.observe("dead", np.zeros((0, 3)))
+    with pytest.raises(ValueError, match="saturated: low must be a finite number"):
+        kernels.observe("saturated", [[1.0]], low=math.nan)
 
 
 def targets(name, rng, rows, cols, dtype):
