@@ -161,7 +161,9 @@ def curves(
     x : sequence of float, optional
         Where the values stand; default 1, 2, 3, ...
     xlabel : str, default "step"
+        Name of the horizontal axis.
     ylabel : str, optional
+        Name of the vertical axis.
     log : bool, default False
         A logarithmic axis; values that are not positive leave a gap.
     ax : matplotlib.axes.Axes, optional

@@ -58,6 +58,7 @@ def histograms(
     step : int, default -1
         Which of a record's recorded steps; default the last.
     bins : int, default 50
+        Bars of each histogram.
     share : bool, default True
         Whether all layers of a column have one axis, so that a vanishing gradient is seen.
     log : bool, default False
