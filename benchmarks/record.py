@@ -4,7 +4,7 @@
 
 The same net, data and batches; the ratio is to the training that nobody records. That a record
 changes no bit is checked before anything is timed. Full arrays are gradients and weights on every
-10th step (on every one for nets of less than 100,000 parameters).
+10th step (on every one for nets of less than 50,000 parameters).
 """
 
 from __future__ import annotations
@@ -16,13 +16,15 @@ import measure
 import numpy as np
 
 STATISTICS = ("gradient_norm", "weight_norm", "dead", "saturated")
+#: Parameters of a net whose arrays are kept at every step.
+SMALL = 50_000
 #: Of the largest nets one step's gradients and weights alone take 67 MB.
 MOST_BYTES = 2_000_000_000
 
 
 def records(nncore, work):
     """Return what is recorded, by what it is called; None records nothing."""
-    full = 1 if work.parameters < 100_000 else 10
+    full = 1 if work.parameters < SMALL else 10
     return {
         "nothing": lambda: None,
         "dead, saturated": lambda: nncore.Record(1, ("dead", "saturated")),
@@ -60,6 +62,7 @@ def main() -> int:
     for work in bench.find(options.only):
         x, t = work.data(options.dtype)
         runners, notes = {}, {}
+        epochs = 5 if work.parameters < SMALL else 1  # a call of fit takes about as long in all
         for name, make in records(nncore, work).items():
             if not same_bits(work, options.dtype, x, t, make):
                 notes[name] = "not timed: its weights are others"
@@ -67,10 +70,10 @@ def main() -> int:
                 continue
             model = work.model("compiled", options.dtype, n_threads=options.threads)
             runners[name] = bench.repeated(
-                lambda m=model, w=work, x=x, t=t, make=make: m.fit(
-                    x, t, batch_size=w.batch_size, verbose=0, record=make()
+                lambda m=model, w=work, x=x, t=t, make=make, n=epochs: m.fit(
+                    x, t, batch_size=w.batch_size, epochs=n, verbose=0, record=make()
                 ),
-                work.steps,
+                work.steps * epochs,
             )
         times = bench.interleave(runners, options.repeats, options.seconds)
         print(f"{work.name}, batch {work.batch_size}")
