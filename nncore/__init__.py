@@ -32,7 +32,12 @@ from nncore.gradients import check_gradients
 from nncore.layers import Input
 from nncore.models import Sequential
 from nncore.random import set_random_seed
-from nncore.runtime import get_num_threads, set_num_threads, show_config
+from nncore.runtime import (
+    get_num_threads,
+    register_threadpoolctl,
+    set_num_threads,
+    show_config,
+)
 from nncore.saving import load_model
 
 __all__ = [
@@ -53,6 +58,7 @@ __all__ = [
     "metrics",
     "optimizers",
     "random",
+    "register_threadpoolctl",
     "regularizers",
     "set_num_threads",
     "set_random_seed",

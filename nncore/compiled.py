@@ -25,6 +25,7 @@ from nncore.data import Rows
 from nncore.losses import Loss
 from nncore.metrics import Metric
 from nncore.optimizers import Optimizer
+from nncore.runtime import MOST_THREADS
 
 if TYPE_CHECKING:
     from nncore.callbacks import History
@@ -51,9 +52,6 @@ if hasattr(os, "register_at_fork"):
 #: Executors that a model keeps: to train and to test, with and without weights of rows, and as many
 #: again for settings that were changed in between.
 MOST_EXECUTORS = 8
-
-#: The largest pool of threads.
-MOST_THREADS = 256
 
 
 def aligned(shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
