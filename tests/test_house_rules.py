@@ -30,6 +30,10 @@ MODULES = {
 REFERENCE = [name for name in MODULES if name.startswith("nncore.reference")]
 
 
+#: What a module may import inside a function beside NumPy: an optional package.
+OPTIONAL = {"nncore.runtime": {"threadpoolctl"}}
+
+
 def tree(module: str) -> ast.Module:
     return ast.parse(MODULES[module].read_text(encoding="utf-8"))
 
@@ -60,7 +64,11 @@ class TestImports:
     @pytest.mark.parametrize("module", MODULES)
     def test_nothing_but_numpy_is_needed(self, module: str) -> None:
         roots = {name.partition(".")[0] for name in imports(module)}
-        assert roots <= {"numpy", "nncore", *sys.stdlib_module_names}
+        optional = OPTIONAL.get(module, set())
+        assert roots - optional <= {"numpy", "nncore", *sys.stdlib_module_names}
+        for node in tree(module).body:
+            if isinstance(node, (ast.Import, ast.ImportFrom)):
+                assert not any(name in ast.unparse(node) for name in optional)
 
     @pytest.mark.parametrize("module", REFERENCE)
     def test_the_reference_knows_numpy_and_the_plan(self, module: str) -> None:
