@@ -35,13 +35,45 @@ def environment(threads):
     return dropped
 
 
-def begin(threads):
+#: The kernels of OpenBLAS for an instruction set, and NumPy's names of what is no more than it.
+EQUALS = {
+    "x86_64_v2": ("Nehalem", ()),
+    "x86_64_v3": ("Haswell", ("X86_V3", "AVX", "F16C", "FMA3", "AVX2")),
+    "x86_64_v4": (
+        "SkylakeX", ("X86_V3", "X86_V4", "AVX", "F16C", "FMA3", "AVX2", "AVX512F", "AVX512CD",
+                     "AVX512_SKX"),
+    ),
+}  # fmt: skip
+
+
+def restrict(isa):
+    """Let nncore and NumPy use this instruction set and no better one, as on such a processor.
+
+    For processes that begin afterwards.
+    """
+    from numpy._core import _multiarray_umath as numpy_core
+
+    blas, allowed = EQUALS[isa]
+    better = [
+        name
+        for name in numpy_core.__cpu_dispatch__
+        if numpy_core.__cpu_features__[name] and name not in allowed
+    ]
+    os.environ.update(
+        NNCORE_ISA=isa, OPENBLAS_CORETYPE=blas, NPY_DISABLE_CPU_FEATURES=" ".join(better)
+    )
+
+
+def begin(threads, isa=None):
     """Begin anew where the environment has to be another when Python starts."""
     sys.stdout.reconfigure(line_buffering=True)  # to a file, too, as it comes
-    if os.environ.get("NNCORE_BENCH_STARTED") == str(threads):
+    started = f"{threads} {isa or ''}".strip()
+    if os.environ.get("NNCORE_BENCH_STARTED") == started:
         return os.environ["NNCORE_BENCH_DROPPED"].split()
     dropped = environment(threads)
-    os.environ["NNCORE_BENCH_STARTED"] = str(threads)
+    if isa:
+        restrict(isa)
+    os.environ["NNCORE_BENCH_STARTED"] = started
     os.environ["NNCORE_BENCH_DROPPED"] = " ".join(dropped)
     if dropped:
         print(f"not used here: {', '.join(dropped)} (they slow a current OpenBLAS down)")
@@ -201,6 +233,9 @@ def parser(description, peers=True):
     )
     if peers:
         result.add_argument("--peers", nargs="+", choices=list(PEERS), default=list(PEERS))
+        result.add_argument(
+            "--isa", choices=list(EQUALS), help="nncore and NumPy use this and no better one"
+        )
     result.add_argument("--dtype", choices=("float32", "float64"), default="float32")
     result.add_argument("--threads", type=positive, default=1)
     result.add_argument("--repeats", type=positive, default=7)

@@ -6,7 +6,6 @@ Whatever could hang runs in a process of its own, which has a time limit.
 from __future__ import annotations
 
 import os
-import platform
 import shutil
 import subprocess
 import sys
@@ -17,7 +16,7 @@ import numpy as np
 import pytest
 
 import nncore
-from nncore import _processors, _runtime, kernels, layers, runtime
+from nncore import _processors, _runtime, runtime
 from nncore.callbacks import LambdaCallback
 
 SOURCES = Path(__file__).parents[1] / "src"
@@ -36,6 +35,10 @@ os_threads = lambda: len(os.listdir("/proc/self/task")) if os.path.isdir("/proc/
 at_first = os_threads()
 import nncore
 from nncore import _runtime, kernels
+kernels.activate("relu", [1.0])             # loads a core
+import sysconfig
+if sysconfig.get_config_var("Py_GIL_DISABLED"):
+    assert not sys._is_gil_enabled(), "a module of nncore turned the GIL on"
 
 rng = np.random.default_rng(0)
 x = rng.normal(size=(512, 128)).astype("float32")
@@ -433,11 +436,12 @@ def test_eight_threads_predict_with_one_model_and_train_their_own(program):
     code = EIGHT + textwrap.dedent("""
     models = [network(seed) for seed in range(8)]
     configs, weights = [m.get_config() for m in models], [m.get_weights() for m in models]
-    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(8)]
-    watcher = threading.Thread(target=watch)
+    threads = [threading.Thread(target=work, args=(seed,), daemon=True) for seed in range(8)]
+    watcher = threading.Thread(target=watch, daemon=True)
+    before = os_threads()
     for t in (watcher, *threads):
         t.start()
-    assert os_threads() - at_first == 9     # they wait for each other, and for this
+    assert os_threads() - before == 9       # the eight wait for each other, and for this
     ready.wait()
     for t in threads:
         t.join()
