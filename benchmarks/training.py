@@ -33,9 +33,8 @@ def main() -> int:
     bench.check_writable(options.json)
     peers, missing = measure.start(names, options.threads, options.dtype)
     peak = runtime.core(options.dtype).peak_gflops(0.3)
-    print(
-        f"\n{runtime.isa()}, {options.dtype}, {options.threads} thread(s); peak of one core {peak:.0f} GFLOP/s"
-    )
+    how = f"{runtime.isa()}, {options.dtype}, {options.threads} thread(s)"
+    print(f"\n{how}; peak of one core {peak:.0f} GFLOP/s")
     print("microseconds per step: median (fastest-slowest)\n")
     results, wrong = [], 0
     for work in works:
