@@ -22,6 +22,7 @@ typedef CONDITION_VARIABLE condition_type;
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
 

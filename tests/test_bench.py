@@ -213,6 +213,29 @@ def test_a_peer_that_is_not_there_is_said(
     assert why.startswith("not installed")
 
 
+@pytest.mark.parametrize(
+    "isa", [isa for isa in runtime.available_isas() if isa.startswith("x86_64")]
+)
+def test_numpy_is_held_to_the_same_instruction_set(
+    scripts, isa: str, monkeypatch: pytest.MonkeyPatch, python
+) -> None:
+    for name in ("NNCORE_ISA", "OPENBLAS_CORETYPE", "NPY_DISABLE_CPU_FEATURES"):
+        monkeypatch.setenv(name, "")  # so that it is put back
+    measure = scripts("measure")
+    measure.restrict(isa)
+    done = python(
+        "import os, nncore\n"
+        "from numpy._core import _multiarray_umath as core\n"
+        "used = {name for name in core.__cpu_dispatch__ if core.__cpu_features__[name]}\n"
+        "print(nncore.runtime.isa(), os.environ['OPENBLAS_CORETYPE'], *sorted(used))"
+    )
+    assert done.returncode == 0, done.stderr
+    own, blas, *used = done.stdout.split()
+    kernels, allowed = measure.EQUALS[isa]
+    assert (own, blas) == (isa, kernels)
+    assert set(used) <= set(allowed)
+
+
 def test_a_peer_that_fails_while_it_is_timed_is_said(scripts) -> None:
     measure = scripts("measure")
 
