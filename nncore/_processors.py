@@ -14,7 +14,10 @@ from pathlib import Path, PurePosixPath
 
 from nncore import _runtime
 
-__all__ = ["available", "quota"]
+__all__ = ["MOST_THREADS", "available", "quota"]
+
+#: The largest pool of threads, and so the most processors that are counted.
+MOST_THREADS = 256
 
 
 def available(root: str | os.PathLike[str] = "/") -> tuple[int, str]:
@@ -37,7 +40,8 @@ def available(root: str | os.PathLike[str] = "/") -> tuple[int, str]:
     limit = quota(root)
     if limit is not None and math.ceil(limit) < n:
         return max(1, math.ceil(limit)), "CPU quota"
-    return n, "CPU affinity" if n < (os.cpu_count() or 1) else "processors"
+    machine = min(os.cpu_count() or 1, MOST_THREADS)
+    return n, "CPU affinity" if n < machine else "processors"
 
 
 def quota(root: str | os.PathLike[str] = "/") -> float | None:

@@ -40,6 +40,7 @@ except ImportError as error:
     ) from error
 
 from nncore import _processors
+from nncore._processors import MOST_THREADS
 
 if TYPE_CHECKING:
     from nncore._core import Core
@@ -149,10 +150,6 @@ def core(dtype: str = "float32") -> Core:
     return found
 
 
-#: The largest pool of threads.
-MOST_THREADS = 256
-
-
 def default_threads() -> tuple[int, str]:
     """Return the default number of threads and what decides it, as the process is now.
 
@@ -195,19 +192,19 @@ def default_threads() -> tuple[int, str]:
             f"OMP_NUM_THREADS={shared} is no positive integer: nncore uses {n} threads "
             f"(by {origin})",
             RuntimeWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
     return n, origin
 
 
 _threads_origin = ""
-_deciding = threading.Lock()
+_deciding = threading.RLock()  # a warning's or signal's handler may ask, too
 
 
 def _after_fork_in_child() -> None:
     # Another thread of the parent may have held it.
     global _deciding
-    _deciding = threading.Lock()
+    _deciding = threading.RLock()
 
 
 if hasattr(os, "register_at_fork"):
