@@ -21,7 +21,7 @@ def main() -> int:
     parser = measure.parser(__doc__.partition("\n")[0])
     parser.add_argument("--rows", nargs="+", type=measure.positive, default=[1, 32, 256, 10_000])
     options = parser.parse_args()
-    dropped = measure.begin(options.threads, options.isa)
+    dropped = measure.begin(options.threads, options.isa, options.cpu_time)
     from nncore import bench, runtime
 
     names = list(dict.fromkeys(["nncore", *options.peers]))

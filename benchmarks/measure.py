@@ -64,9 +64,17 @@ def restrict(isa):
     )
 
 
-def begin(threads, isa=None):
+def clock():
+    """Return the clock of this run: the wall's, or with --cpu-time the processor's."""
+    return time.process_time if os.environ.get("NNCORE_BENCH_CPU_TIME") else time.perf_counter
+
+
+def begin(threads, isa=None, cpu_time=False):
     """Begin anew where the environment has to be another when Python starts."""
     sys.stdout.reconfigure(line_buffering=True)  # to a file, too, as it comes
+    if cpu_time and threads > 1:
+        sys.exit("--cpu-time is for one thread: it adds up what all threads use")
+    os.environ["NNCORE_BENCH_CPU_TIME"] = "1" if cpu_time else ""
     started = f"{threads} {isa or ''}".strip()
     if os.environ.get("NNCORE_BENCH_STARTED") == started:
         return os.environ["NNCORE_BENCH_DROPPED"].split()
@@ -90,6 +98,7 @@ def _serve(connection, name, threads, dtype):
         connection.send(("unsupported", f"not installed ({error})"))
         return
     rows = []
+    repeated = bench.repeated(lambda: peer.predict(rows[0]), clock=clock())
     while True:
         try:
             method, arguments = connection.recv()
@@ -99,7 +108,7 @@ def _serve(connection, name, threads, dtype):
             if method == "time_epochs":
                 connection.send(("done", _time_epochs(peer, *arguments)))
             elif method == "time_predict":
-                connection.send(("done", bench.repeated(lambda: peer.predict(rows[0]))(*arguments)))
+                connection.send(("done", repeated(*arguments)))
             elif method == "rows":
                 rows[:] = arguments
                 connection.send(("done", peer.predict(rows[0])))
@@ -121,9 +130,10 @@ def _time_epochs(peer, seconds):
         n = 1
     else:
         n = max(1, round(seconds / peer.epoch_seconds))
-    start = time.perf_counter()
+    now = clock()
+    start = now()
     peer.epochs(n)
-    took = time.perf_counter() - start
+    took = now() - start
     peer.epoch_seconds = took / n
     return 1e6 * took / n / peer.work.steps
 
@@ -236,6 +246,10 @@ def parser(description, peers=True):
         result.add_argument(
             "--isa", choices=list(EQUALS), help="nncore and NumPy use this and no better one"
         )
+        result.add_argument(
+            "--cpu-time", action="store_true",
+            help="time of the processor, not of the clock: where others use the machine, too",
+        )  # fmt: skip
     result.add_argument("--dtype", choices=("float32", "float64"), default="float32")
     result.add_argument("--threads", type=positive, default=1)
     result.add_argument("--repeats", type=positive, default=7)

@@ -25,7 +25,7 @@ KERAS = 1e-4
 def main() -> int:
     """Run the table; 1 if a result was wrong."""
     options = measure.parser(__doc__.partition("\n")[0]).parse_args()
-    dropped = measure.begin(options.threads, options.isa)
+    dropped = measure.begin(options.threads, options.isa, options.cpu_time)
     from nncore import bench, runtime
 
     names = list(dict.fromkeys(["nncore", *options.peers]))

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -234,6 +235,20 @@ def test_numpy_is_held_to_the_same_instruction_set(
     kernels, allowed = measure.EQUALS[isa]
     assert (own, blas) == (isa, kernels)
     assert set(used) <= set(allowed)
+
+
+def test_the_clock_may_be_the_processors(scripts, monkeypatch: pytest.MonkeyPatch) -> None:
+    measure = scripts("measure")
+    monkeypatch.setenv("NNCORE_BENCH_CPU_TIME", "")
+    assert measure.clock() is time.perf_counter
+    monkeypatch.setenv("NNCORE_BENCH_CPU_TIME", "1")
+    assert measure.clock() is time.process_time
+    with pytest.raises(SystemExit, match="--cpu-time is for one thread"):
+        measure.begin(2, cpu_time=True)
+    ticks = iter(range(100))
+    calls = []
+    assert bench.repeated(lambda: calls.append(1), clock=lambda: next(ticks))(1.0) == 1e6
+    assert calls == [1]
 
 
 def test_a_peer_that_fails_while_it_is_timed_is_said(scripts) -> None:
