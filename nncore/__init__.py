@@ -36,7 +36,12 @@ from nncore.layers import Input
 from nncore.models import Sequential
 from nncore.random import set_random_seed
 from nncore.record import Record
-from nncore.runtime import get_num_threads, set_num_threads, show_config
+from nncore.runtime import (
+    get_num_threads,
+    register_threadpoolctl,
+    set_num_threads,
+    show_config,
+)
 from nncore.saving import load_model
 
 if TYPE_CHECKING:
@@ -62,6 +67,7 @@ __all__ = [
     "optimizers",
     "plot",
     "random",
+    "register_threadpoolctl",
     "regularizers",
     "set_num_threads",
     "set_random_seed",

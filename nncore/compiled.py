@@ -21,6 +21,7 @@ from nncore import data
 from nncore import losses as losses_module
 from nncore import metrics as metrics_module
 from nncore import optimizers as optimizers_module
+from nncore._processors import MOST_THREADS
 from nncore.data import Rows
 from nncore.losses import Loss
 from nncore.metrics import Metric
@@ -52,9 +53,6 @@ if hasattr(os, "register_at_fork"):
 #: Executors that a model keeps: to train and to test, with and without weights of rows, and as many
 #: again for settings that were changed in between.
 MOST_EXECUTORS = 8
-
-#: The largest pool of threads.
-MOST_THREADS = 256
 
 
 def aligned(shape: tuple[int, ...], dtype: str) -> NDArray[Any]:

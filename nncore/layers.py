@@ -13,6 +13,7 @@ from __future__ import annotations
 import copy
 import math
 import operator
+import os
 import threading
 import weakref
 from collections.abc import Mapping, Sequence
@@ -43,6 +44,16 @@ Shape = tuple[int, ...]
 
 _counters: dict[str, int] = {}
 _counters_lock = threading.Lock()
+
+
+def _after_fork_in_child() -> None:
+    # Another thread of the parent may have held it.
+    global _counters_lock
+    _counters_lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 def automatic_name(word: str) -> str:

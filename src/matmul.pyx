@@ -32,6 +32,8 @@ cdef extern from "microkernel.h" nogil:
                       const real* b, Py_ssize_t b_step, real* c, int add)
     void multiply_column(Py_ssize_t rows, Py_ssize_t k, const real* a, Py_ssize_t a_step,
                          const real* b, real* c)
+    void multiply_streamed_row(Py_ssize_t cols, Py_ssize_t k, const real* a, Py_ssize_t a_step,
+                               const real* b, Py_ssize_t b_step, real* c, int add)
     real peak_rounds(long long n, real factor)
     void transpose(const real* source, Py_ssize_t source_step, Py_ssize_t rows, Py_ssize_t cols,
                    real* to, Py_ssize_t to_step)
@@ -180,11 +182,16 @@ cdef void pack_cols(const real* b, Py_ssize_t step, bint transposed, Py_ssize_t 
                 panel[p * TILE_COLS + j] = 0
 
 
+cdef enum:
+    STREAMED = 1 << 20      # bytes of b that one row reads as a stream: more than the caches keep
+
+
 cdef void multiply_one_row(const Matmul* mm, Py_ssize_t j0, Py_ssize_t j1,
                            real* c) noexcept nogil:
     # m = 1: b is read once, row after row; there is nothing to copy.
     cdef Py_ssize_t cols, tail, pb, ps, p, j, p_block = block_p(mm.k)
     cdef Py_ssize_t a_step = mm.a_step if mm.a_transposed else 1
+    cdef bint streamed = mm.k * mm.n * <Py_ssize_t>sizeof(real) > STREAMED
     cdef const real* a
     cdef const real* b
     cdef real sum
@@ -197,7 +204,10 @@ cdef void multiply_one_row(const Matmul* mm, Py_ssize_t j0, Py_ssize_t j1,
             ps = smaller(p_block, mm.k - pb)
             a = mm.a + pb * a_step
             b = mm.b + pb * mm.b_step + j0
-            multiply_row(cols - tail, ps, a, a_step, b, mm.b_step, c, pb > 0)
+            if streamed:
+                multiply_streamed_row(cols - tail, ps, a, a_step, b, mm.b_step, c, pb > 0)
+            else:
+                multiply_row(cols - tail, ps, a, a_step, b, mm.b_step, c, pb > 0)
             for j in range(cols - tail, cols):
                 sum = 0
                 for p in range(ps):

@@ -29,7 +29,7 @@ MODULES = {
     for path in sorted(PACKAGE.rglob("*.py"))
 }
 #: Packages whose modules may use what an optional extra brings.
-EXTRAS = {"nncore.plot": {"matplotlib"}}
+EXTRAS = {"nncore.plot": {"matplotlib"}, "nncore.runtime": {"threadpoolctl"}}
 REFERENCE = [name for name in MODULES if name.startswith("nncore.reference")]
 
 
@@ -69,7 +69,8 @@ class TestImports:
     @pytest.mark.parametrize("module", MODULES)
     def test_nothing_but_numpy_is_needed(self, module: str) -> None:
         roots = {name.partition(".")[0] for name in imports(module)}
-        optional = EXTRAS.get(module.rpartition(".")[0], set()) & roots
+        package = module.rpartition(".")[0]
+        optional = EXTRAS.get(module, EXTRAS.get(package, set())) & roots
         assert roots - optional <= {"numpy", "nncore", *sys.stdlib_module_names}
         # What an extra brings is imported when it is used.
         assert not optional & {

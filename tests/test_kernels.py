@@ -361,7 +361,10 @@ def test_more_threads_than_a_thread_has_columns(dtype):
 def test_a_row_does_not_depend_on_its_batch(dtype):
     """One row alone has the bits that it has among others, whatever tile it falls into."""
     rng = np.random.default_rng(8)
-    for n_in, n_out in ((5, 1), (300, 1), (5, 40), (700, 130)):
+    # The last three read more than a megabyte of weights: in whole lines, where it is one row.
+    for n_in, n_out in (
+        (5, 1), (300, 1), (5, 40), (700, 130), (700, 803), (1030, 2100), (3, 90_001),
+    ):  # fmt: skip
         x, w = rng.normal(size=(60, n_in)).astype(dtype), rng.normal(size=(n_in, n_out))
         whole = kernels.dense(x, w.astype(dtype))
         for rows in (slice(0, 1), slice(59, 60), slice(3, 5), slice(7, 30)):
