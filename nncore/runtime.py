@@ -226,7 +226,7 @@ def _decide() -> None:
 def get_num_threads() -> int:
     """Return the process's default for the most threads a call uses.
 
-    The environment is read at the first call; see :func:`default_threads`.
+    The environment is read at the first call; the guide on threads has the order.
 
     Returns
     -------
