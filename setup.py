@@ -7,16 +7,22 @@ nncore._cyutility instead of in every module.
 
 Environment
 -----------
+``CC``
+    The compiler, as everywhere. On Windows ``cl`` (the default; it has no vector extensions, so
+    nncore is slower, and ``nncore.show_config()`` says so) or ``clang-cl``.
 ``NNCORE_BUILD_ISAS``
     The instruction sets to build, such as ``"x86_64_v2 x86_64_v3"``; else all of the platform's.
+    Every platform also has ``generic``, plain C, which is built when asked for.
 ``NNCORE_BUILD_DEBUG``
-    ``1``: little optimisation, and symbols, for debuggers and sanitizers (whose flags go into CFLAGS).
+    ``1``: little optimisation, and symbols: for debuggers, and for sanitizers, whose flags go into
+    CFLAGS.
 """
 
 from __future__ import annotations
 
 import os
 import platform as host
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -33,6 +39,7 @@ SOURCE = Path("src")
 UTILITY = "nncore._cyutility"
 RUNTIME = "nncore._runtime"
 BUILT = SOURCE / "_built.h"
+TARGET = sysconfig.get_platform()  # not this machine's where _PYTHON_HOST_PLATFORM is set
 
 OLDEST_PYTHON = (3, 11)
 OLDEST = {"setuptools": "77", "Cython": "3.3", "numpy": "2.0"}
@@ -58,6 +65,7 @@ ISA_FLAGS = {
     "generic": [],
 }
 MSVC_ISA_FLAGS = {"x86_64_v3": ["/arch:AVX2"], "x86_64_v4": ["/arch:AVX512"]}
+CLANG_CL_TARGETS = {"win-amd64": "x86_64-pc-windows-msvc", "win-arm64": "aarch64-pc-windows-msvc"}
 
 
 def stop(what: str) -> NoReturn:
@@ -119,7 +127,9 @@ def check_compiler(command: list[str], includes: list[str], isas: list[str]) -> 
     if broken:
         stop(f"the C compiler {command[0]!r} does not work: {broken}")
     for isa in isas:
-        wrong = failure([*GCC_FLAGS, *ISA_FLAGS[isa]], "typedef int pair __attribute__((vector_size(8)));\n")
+        wrong = failure(
+            [*GCC_FLAGS, *ISA_FLAGS[isa]], "typedef int pair __attribute__((vector_size(8)));\n"
+        )
         if wrong:
             stop(f"the C compiler {command[0]!r} is too old, it needs {COMPILERS}: {wrong}")
     if failure([f"-I{folder}" for folder in includes], "#include <Python.h>\n"):
@@ -128,7 +138,7 @@ def check_compiler(command: list[str], includes: list[str], isas: list[str]) -> 
 
 def instruction_sets() -> list[str]:
     """Return the instruction sets of the target processor, weakest first."""
-    platform = os.environ.get("ARCHFLAGS", "") or sysconfig.get_platform()
+    platform = os.environ.get("ARCHFLAGS", "") or TARGET
     arm, intel = "arm64" in platform, "x86_64" in platform
     if "universal2" in platform or (arm and intel):
         # Each processor has modules of its own: a build is for one of them.
@@ -143,18 +153,33 @@ def instruction_sets() -> list[str]:
         return ["neon"]
     if "x86_64" in platform or "amd64" in platform:
         # Darwin turns AVX-512 on at first use only, and not on every Mac.
-        last = 2 if sys.platform == "darwin" else 3
+        last = 2 if TARGET.startswith("macosx") else 3
         return ["x86_64_v2", "x86_64_v3", "x86_64_v4"][:last]
     return ["generic"]
 
 
 def chosen() -> list[str]:
     """Return the instruction sets to build, weakest first."""
-    offered = instruction_sets()
+    platform = instruction_sets()
+    offered = list(dict.fromkeys(["generic", *platform]))
     wanted = os.environ.get("NNCORE_BUILD_ISAS", "").split()
     if wrong := sorted(set(wanted) - set(offered)):
         stop(f"NNCORE_BUILD_ISAS={' '.join(wrong)}: this platform has {', '.join(offered)}")
-    return [isa for isa in offered if isa in wanted] or offered
+    return [isa for isa in offered if isa in wanted] or platform
+
+
+def baseline() -> str:
+    """Return the instruction set of the modules that every processor of the platform imports."""
+    return "generic" if "generic" in chosen() else instruction_sets()[0]
+
+
+def find_clang_cl(visual_studio: str) -> str:
+    """Return the path of clang-cl: on PATH, among Visual Studio's tools, or in LLVM's folder."""
+    llvm = os.path.join(os.environ.get("PROGRAMFILES", r"C:\Program Files"), "LLVM", "bin")
+    for folders in (None, visual_studio, llvm):
+        if found := shutil.which("clang-cl", path=folders):
+            return found
+    stop(f"CC=clang-cl is neither on PATH nor among Visual Studio's tools nor in {llvm}")
 
 
 def newest(paths: list[Path]) -> float:
@@ -165,16 +190,42 @@ def newest(paths: list[Path]) -> float:
 class BuildExt(build_ext):
     """Run Cython where its sources are newer, then compile, each module with its flags."""
 
+    clang_cl = False
+
     def build_extensions(self) -> None:
         """Generate the C files, then build every module."""
         if self.compiler.compiler_type == "unix":
             includes = [sysconfig.get_path("include"), sysconfig.get_path("platinclude")]
             check_compiler(self.compiler.compiler_so, includes, chosen())
+        if self.compiler.compiler_type == "msvc":
+            self.choose_windows_compiler()
         self.generate()
         self.record()
         if self.parallel is None:
             self.parallel = os.cpu_count() or 1
         super().build_extensions()
+
+    def choose_windows_compiler(self) -> None:
+        """Put clang-cl in cl's place where CC says so, which setuptools heeds on Unix only."""
+        name = os.environ.get("CC", "cl")
+        if name.lower().removesuffix(".exe") not in ("cl", "clang-cl"):
+            stop(f"on Windows CC is cl or clang-cl, both found by themselves; received CC={name}")
+        if not self.compiler.initialized:
+            self.compiler.initialize(self.plat_name)
+        self.clang_cl = name.lower().startswith("clang-cl")
+        if self.clang_cl:
+            self.compiler.cc = find_clang_cl(self.compiler._paths)
+            # cl's own link-time optimisation, which clang-cl has not.
+            self.compiler.compile_options.remove("/GL")
+        else:
+            print("nncore: cl has no vector extensions; with CC=clang-cl nncore is faster")
+
+    def windows_flags(self, isa: str) -> list[str]:
+        """Return the flags of cl or clang-cl; /Brepro leaves the time out of what is built."""
+        if not self.clang_cl:
+            return ["/O2", "/Brepro", *MSVC_ISA_FLAGS.get(isa, [])]
+        flags = [f"/clang:{flag}" for flag in (*OPTIMISE, *GCC_FLAGS, *ISA_FLAGS[isa])]
+        return [f"--target={CLANG_CL_TARGETS[self.plat_name]}", "/Brepro", *flags]
 
     def generate(self) -> None:
         """Run Cython on what has changed: any .pyx or .pxd, or this file."""
@@ -217,18 +268,15 @@ class BuildExt(build_ext):
         import numpy
 
         ext.include_dirs = ["src", numpy.get_include()]
-        isa = getattr(ext, "isa", None)
+        isa = getattr(ext, "isa", baseline())
         if self.compiler.compiler_type == "msvc":
-            ext.extra_compile_args = ["/O2", *MSVC_ISA_FLAGS.get(isa or "", [])]
+            ext.extra_compile_args = self.windows_flags(isa)
+            ext.extra_link_args = ["/Brepro"]
         else:
-            baseline = ISA_FLAGS[instruction_sets()[0]]
             debug = os.environ.get("NNCORE_BUILD_DEBUG") == "1"
-            ext.extra_compile_args = [
-                *(DEBUG if debug else OPTIMISE),
-                *GCC_FLAGS,
-                *(ISA_FLAGS[isa] if isa else baseline),
-            ]
-            if sys.platform.startswith("linux"):
+            optimise = DEBUG if debug else OPTIMISE
+            ext.extra_compile_args = [*optimise, *GCC_FLAGS, *ISA_FLAGS[isa]]
+            if TARGET.startswith("linux"):
                 ext.libraries = ["m", "pthread"]
                 ext.extra_link_args = [] if debug else ["-Wl,-s"]
         super().build_extension(ext)

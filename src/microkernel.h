@@ -33,7 +33,8 @@
 #define LANES_PER_VECTOR ((int)(VECTOR_BYTES / sizeof(real)))
 #define TILE_COLS (TILE_VECTORS * LANES_PER_VECTOR)
 
-#if defined(__GNUC__) || defined(__clang__)
+/* NNCORE_PLAIN_C: take the other half, as cl does, with any compiler, to test it. */
+#if (defined(__GNUC__) || defined(__clang__)) && !defined(NNCORE_PLAIN_C)
 
 #define NNCORE_VECTOR_EXTENSIONS 1
 /* Ask for the cache line at p, which will be written soon: into the L2 cache. */
