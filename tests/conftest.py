@@ -33,3 +33,10 @@ def python() -> Callable[..., subprocess.CompletedProcess[str]]:
         )  # fmt: skip
 
     return run
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave tests that start a process of their own to one thread: they share no memory."""
+    for item in items:
+        if "python" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.thread_unsafe(reason="starts a process"))
