@@ -35,8 +35,15 @@ def python() -> Callable[..., subprocess.CompletedProcess[str]]:
     return run
 
 
+#: Fixtures whose tests cannot run in several threads at once (pytest-run-parallel), and why.
+ONE_THREAD = {
+    "python": "starts a process, which shares no memory",
+    "ctrl_c": "interrupts the main thread",
+}
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave tests that start a process of their own to one thread: they share no memory."""
+    """Mark the tests that use such a fixture."""
     for item in items:
-        if "python" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.thread_unsafe(reason="starts a process"))
+        for name in ONE_THREAD.keys() & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.thread_unsafe(reason=ONE_THREAD[name]))
