@@ -39,6 +39,9 @@ def python() -> Callable[..., subprocess.CompletedProcess[str]]:
 ONE_THREAD = {
     "python": "starts a process, which shares no memory",
     "ctrl_c": "interrupts the main thread",
+    "_fresh": "begins with the process's seed and the first of the layers' names",
+    "_restore": "changes a setting of the process",
+    "path": "writes a file of one name",
 }
 
 
