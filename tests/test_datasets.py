@@ -65,7 +65,7 @@ def idx_bytes(array: np.ndarray[Any, Any]) -> bytes:
 def write(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
     def write(data: bytes) -> Path:
         # No extension: the content decides. Threads that run a test at once have a file each.
-        path = tmp_path / f"file{threading.get_ident()}"
+        path = tmp_path / f"{threading.get_ident()}-file"
         path.write_bytes(gzip.compress(data) if request.param == "gzipped" else data)
         return path
 
