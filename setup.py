@@ -164,7 +164,8 @@ def chosen() -> list[str]:
     offered = list(dict.fromkeys(["generic", *platform]))
     wanted = os.environ.get("NNCORE_BUILD_ISAS", "").split()
     if wrong := sorted(set(wanted) - set(offered)):
-        stop(f"NNCORE_BUILD_ISAS={' '.join(wrong)}: this platform has {', '.join(offered)}")
+        known = ", ".join(dict.fromkeys([*platform, "generic"]))
+        stop(f"NNCORE_BUILD_ISAS={' '.join(wrong)}: this platform has {known}")
     return [isa for isa in offered if isa in wanted] or platform
 
 

@@ -35,11 +35,11 @@ try:
     from nncore.random import set_random_seed
     from nncore.runtime import get_num_threads, set_num_threads, show_config
     from nncore.saving import load_model
-except ModuleNotFoundError as error:
-    if not (error.name or "").startswith("nncore."):
-        raise
+except ImportError as error:
+    if (error.name or "").partition(".")[0] != "nncore":
+        raise  # NumPy's, or one that says itself what is wrong
     raise ImportError(
-        f"the module {error.name} is not in {__path__[0]}: this installation of nncore is "
+        f"a module of nncore is missing in {__path__[0]} ({error}). This installation is "
         f"incomplete; pip install --force-reinstall nncore"
     ) from error
 

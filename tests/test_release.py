@@ -293,7 +293,7 @@ class TestTheCompilerOnWindows:
         assert build.setup.chosen() == ["generic"]
         assert build.setup.baseline() == "generic"
         monkeypatch.setenv("NNCORE_BUILD_ISAS", "sse9")
-        with pytest.raises(SystemExit, match="NNCORE_BUILD_ISAS=sse9: this platform has generic"):
+        with pytest.raises(SystemExit, match=r"NNCORE_BUILD_ISAS=sse9: this platform has .*generic"):
             build.setup.chosen()
         monkeypatch.setenv("NNCORE_BUILD_ISAS", "")
         assert build.setup.chosen() == build.setup.instruction_sets()
