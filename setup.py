@@ -13,6 +13,8 @@ Environment
 ``NNCORE_BUILD_ISAS``
     The instruction sets to build, such as ``"x86_64_v2 x86_64_v3"``; else all of the platform's.
     Every platform also has ``generic``, plain C, which is built when asked for.
+``SOURCE_DATE_EPOCH``
+    The time, in seconds since 1970, that source archives and wheels carry instead of today's.
 ``NNCORE_BUILD_DEBUG``
     ``1``: little optimisation, and symbols: for debuggers, and for sanitizers, whose flags go into
     CFLAGS.
@@ -20,12 +22,14 @@ Environment
 
 from __future__ import annotations
 
+import gzip
 import os
 import platform as host
 import shutil
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import tempfile
 from importlib import metadata
 from pathlib import Path
@@ -33,6 +37,7 @@ from typing import NoReturn
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.command.sdist import sdist
 
 HERE = Path(__file__).parent
 SOURCE = Path("src")
@@ -283,6 +288,33 @@ class BuildExt(build_ext):
         super().build_extension(ext)
 
 
+class SourceArchive(sdist):
+    """With SOURCE_DATE_EPOCH, an archive of the same bytes, whoever makes it, where and when."""
+
+    def make_archive(self, base_name, format, root_dir=None, base_dir=None, **owner):
+        """Pack the folder `base_dir`."""
+        epoch = os.environ.get("SOURCE_DATE_EPOCH")
+        if epoch is None or format != "gztar":
+            return super().make_archive(base_name, format, root_dir, base_dir, **owner)
+
+        def nobodys(entry: tarfile.TarInfo) -> tarfile.TarInfo:
+            entry.uid = entry.gid = 0
+            entry.uname = entry.gname = ""
+            entry.mtime = int(epoch)
+            entry.mode = 0o755 if entry.isdir() or entry.mode & 0o100 else 0o644
+            return entry
+
+        path = f"{base_name}.tar.gz"
+        with (
+            open(path, "wb") as file,
+            gzip.GzipFile("", "wb", fileobj=file, mtime=int(epoch)) as packed,
+            tarfile.open(fileobj=packed, mode="w") as archive,
+        ):
+            for member in sorted([Path(base_dir), *Path(base_dir).rglob("*")]):
+                archive.add(member, recursive=False, filter=nobodys)
+        return path
+
+
 def extensions() -> list[Extension]:
     """Return the modules: Cython's shared code, the runtime, a core for each ISA and type."""
     headers = [str(path) for path in sorted(SOURCE.glob("*.h")) if path != BUILT]
@@ -312,4 +344,4 @@ def extensions() -> list[Extension]:
 if __name__ == "__main__":
     os.chdir(HERE)
     check_python()
-    setup(ext_modules=extensions(), cmdclass={"build_ext": BuildExt})
+    setup(ext_modules=extensions(), cmdclass={"build_ext": BuildExt, "sdist": SourceArchive})

@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import tomllib
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -180,6 +181,35 @@ class TestWheels:
         run("check-manifest", "--no-build-isolation", tmp_path)
 
 
+@with_the_source
+def test_a_source_archive_is_the_same_wherever_it_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("setuptools", reason="setuptools is not installed")
+    from setuptools.dist import Distribution
+
+    setup = module("setup.py")
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+    packed = []
+    for place, names, mode in (("one", "ab", 0o644), ("two", "ba", 0o600)):
+        for name in names:
+            path = tmp_path / place / "nncore-1" / "src" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(name)
+            path.chmod(mode)
+        monkeypatch.chdir(tmp_path / place)
+        command = setup.SourceArchive(Distribution({"name": "nncore"}))
+        packed.append(Path(command.make_archive("nncore-1", "gztar", base_dir="nncore-1")))
+        packed[-1] = packed[-1].resolve()
+    assert packed[0] != packed[1]
+    assert packed[0].read_bytes() == packed[1].read_bytes()
+    with tarfile.open(packed[0]) as archive:
+        assert archive.getnames() == [
+            "nncore-1", "nncore-1/src", "nncore-1/src/a", "nncore-1/src/b",
+        ]  # fmt: skip
+        assert {(m.mtime, m.uid, m.uname) for m in archive} == {(1_700_000_000, 0, "")}
+
+
 class FakeCompiler:
     """What setup.py touches of setuptools' compiler for Windows."""
 
@@ -293,7 +323,9 @@ class TestTheCompilerOnWindows:
         assert build.setup.chosen() == ["generic"]
         assert build.setup.baseline() == "generic"
         monkeypatch.setenv("NNCORE_BUILD_ISAS", "sse9")
-        with pytest.raises(SystemExit, match=r"NNCORE_BUILD_ISAS=sse9: this platform has .*generic"):
+        with pytest.raises(
+            SystemExit, match=r"NNCORE_BUILD_ISAS=sse9: this platform has .*generic"
+        ):
             build.setup.chosen()
         monkeypatch.setenv("NNCORE_BUILD_ISAS", "")
         assert build.setup.chosen() == build.setup.instruction_sets()
