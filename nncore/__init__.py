@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+#: The version, as in ``nncore --version``.
 __version__ = "0.1.0"
 
 try:

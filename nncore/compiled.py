@@ -148,7 +148,7 @@ class Compiled:
             unless ``batch_size`` is given) and "momentum".
         loss : str or Loss
             Any of :mod:`nncore.losses`.
-        loss_weights
+        loss_weights : optional
             None, or 1 (there is one output).
         metrics, weighted_metrics : list, optional
             Names, :mod:`nncore.metrics` objects or functions of ``(y_true, y_pred)``.
@@ -156,7 +156,7 @@ class Compiled:
             "accuracy" means what it means in Keras: binary with one output, sparse for
             integer labels, else categorical.  A metric written in Python sees the outputs
             of the model as ``predict`` gives them (no dropout), before the batch's update.
-        run_eagerly, steps_per_execution, jit_compile, auto_scale_loss
+        run_eagerly, steps_per_execution, jit_compile, auto_scale_loss : optional
             Accepted for Keras's sake; they change nothing here.
         engine : {"compiled", "reference"}
             "reference" runs the plain NumPy executor of the same plan.

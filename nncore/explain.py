@@ -78,7 +78,22 @@ class Explanation:
 
 
 def explain(trace: Trace, what: str | None = None, lang: str = "en") -> Explanation:
-    """Explain a step, or the gradient of one parameter; see :meth:`nncore.trace.Trace.explain`."""
+    """Explain a step, or the gradient of one parameter; see :meth:`nncore.trace.Trace.explain`.
+
+    Parameters
+    ----------
+    trace : Trace
+        A step.
+    what : str, optional
+        ``"hidden.kernel[0, 1]"``; default: the whole step.
+    lang : {"en", "ko"}, default "en"
+        The language.
+
+    Returns
+    -------
+    Explanation
+        To print, or to show in a notebook.
+    """
     _names.check_choice("explain", "lang", lang, LANGUAGES)
     story = _Story(trace, lang)
     if what is None:

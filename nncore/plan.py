@@ -5,7 +5,7 @@ them, in the order in which they run.  Two executors run the same plan: the
 compiled one (``src/plan.pyx``) and the plain NumPy one
 (``nncore/reference/plan.py``).  :mod:`nncore.compiler` writes plans.
 
-Words are those of the glossary in ``docs/design.md``: ``x`` is a layer's input,
+Words are those of ``docs/glossary.md``: ``x`` is a layer's input,
 ``w`` and ``b`` its kernel and bias, ``z = x w + b`` the value before the
 activation, ``y`` after it, ``t`` the target, ``r`` the weight of each row;
 ``dx, dw, db, dz, dy`` the derivative of the loss by it.

@@ -107,11 +107,14 @@ def load_model(
     compile: bool = True,
     safe_mode: bool = True,
 ) -> Sequential:
-    """Read a model that :func:`save_model` wrote, by this version of nncore or any older one.
+    """Read a model that this version of nncore or any older one saved.
+
+    See :meth:`nncore.Sequential.save`.
 
     Parameters
     ----------
     path : str or path-like
+        The file.
     custom_objects : mapping of str to object, optional
         Own classes and functions that the model uses, by name.
     compile : bool, default True

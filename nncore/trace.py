@@ -724,7 +724,22 @@ def _copy(vector: Array) -> Array:
 def trace(
     model: Sequential, x: Any, y: Any, sample_weight: Any = None, *, apply: bool = False
 ) -> Trace:
-    """Run one training step and keep every number; see :meth:`nncore.Sequential.trace`."""
+    """Run one training step and keep every number; see :meth:`nncore.Sequential.trace`.
+
+    Parameters
+    ----------
+    model : Sequential
+        Compiled.
+    x, y, sample_weight : array-like
+        The batch, as for ``train_on_batch``.
+    apply : bool, default False
+        Whether the model itself makes the step.
+
+    Returns
+    -------
+    Trace
+        Every number of the step.
+    """
     model._require_compiled("trace")
     rows = model._rows(x, y, sample_weight, None, "trace")
     optimizer = model.optimizer
@@ -884,7 +899,20 @@ def _gradients(model: Sequential, x: Any, y: Any, sample_weight: Any, where: str
 
 
 def gradients(model: Sequential, x: Any, y: Any, sample_weight: Any = None) -> dict[str, Array]:
-    """Return the loss's derivative by each parameter; see :meth:`nncore.Sequential.gradients`."""
+    """Return the loss's derivative by each parameter; see :meth:`nncore.Sequential.gradients`.
+
+    Parameters
+    ----------
+    model : Sequential
+        Compiled.
+    x, y, sample_weight : array-like
+        The batch, as for ``train_on_batch``.
+
+    Returns
+    -------
+    dict of str to ndarray
+        By ``"hidden.kernel"`` and so on.
+    """
     recorder = _gradients(model, x, y, sample_weight, "gradients")
     found: dict[str, Array] = {}
     for layer in model.layers:
@@ -899,7 +927,20 @@ def gradients(model: Sequential, x: Any, y: Any, sample_weight: Any = None) -> d
 
 
 def input_gradient(model: Sequential, x: Any, y: Any, sample_weight: Any = None) -> Array:
-    """Return the loss's derivative by x; see :meth:`nncore.Sequential.input_gradient`."""
+    """Return the loss's derivative by x; see :meth:`nncore.Sequential.input_gradient`.
+
+    Parameters
+    ----------
+    model : Sequential
+        Compiled.
+    x, y, sample_weight : array-like
+        The batch, as for ``train_on_batch``.
+
+    Returns
+    -------
+    ndarray
+        Of x's shape.
+    """
     recorder = _gradients(model, x, y, sample_weight, "input_gradient")
     step = next(s for s in recorder.plan.steps if s.op == "loss")
     found = recorder.get(recorder.ops[0].dx if recorder.ops else step.dy)

@@ -296,8 +296,10 @@ class Trainer(Compiled):
         epochs : int, default 1
             The number of the last epoch (``initial_epoch`` counts).
         verbose : {"auto", 0, 1, 2}
-            Silent, a progress bar, or one line an epoch.
+            0: silent; 1: a progress bar; 2: one line an epoch; "auto": 1 on a terminal and in a
+            notebook, else 2.
         callbacks : list of Callback, optional
+            Any of :mod:`nncore.callbacks`, called in this order.
         validation_split : float, default 0
             This part of the rows, the last ones, is kept for validation.
         validation_data : tuple or batches, optional
@@ -654,13 +656,20 @@ class Trainer(Compiled):
 
         Parameters
         ----------
-        x, y, batch_size, sample_weight
+        x, y : array_like
+            As in :meth:`fit`.
+        batch_size : int, optional
             As in :meth:`fit`.
         verbose : {"auto", 0, 1, 2}
+            As in :meth:`fit`.
+        sample_weight : array_like, optional
+            As in :meth:`fit`.
         steps : int, optional
             Only so many batches.
         callbacks : list of Callback, optional
+            Their ``on_test_...`` hooks are called.
         return_dict : bool, default False
+            Whether names come with the numbers.
 
         Returns
         -------
@@ -734,6 +743,7 @@ class Trainer(Compiled):
         Parameters
         ----------
         x : array_like, or an iterator, generator or data set of batches
+            Rows of inputs, of any real dtype.
         batch_size : int, optional
             Accepted for Keras's sake: the result does not depend on it.
         verbose : {"auto", 0, 1, 2}
@@ -741,11 +751,12 @@ class Trainer(Compiled):
         steps : int, optional
             Only so many batches (of ``batch_size``, default 32).
         callbacks : list of Callback, optional
+            Their ``on_predict_...`` hooks are called.
 
         Returns
         -------
         ndarray
-            (n, *output shape), of the model's dtype.
+            ``(n, *output shape)``, of the model's dtype.
         """
         if (
             self._quick is not None
@@ -816,6 +827,7 @@ class Trainer(Compiled):
         Parameters
         ----------
         x : array_like
+            Rows of inputs.
         training : bool, default False
             True is an error if the model has Dropout: masks belong to training steps.
         """
