@@ -344,4 +344,6 @@ def extensions() -> list[Extension]:
 if __name__ == "__main__":
     os.chdir(HERE)
     check_python()
+    if "SOURCE_DATE_EPOCH" in os.environ:
+        os.umask(0o022)  # a wheel holds the files' modes
     setup(ext_modules=extensions(), cmdclass={"build_ext": BuildExt, "sdist": SourceArchive})
