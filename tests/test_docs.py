@@ -156,7 +156,9 @@ def links(document: str) -> Iterator[tuple[str, str]]:
         for line in part.splitlines()[1:] if part.startswith("```{toctree}") else ():
             name = re.sub(r".*<(.*)>", r"\1", line.strip())
             if name and name[0] != ":" and not set(name) & set("*[?"):
-                yield f"{name}.md", ""
+                # A name that begins with / counts from docs/.
+                up = "../" * (document.count("/") - 1)
+                yield f"{up}{name[1:]}.md" if name[0] == "/" else f"{name}.md", ""
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)

@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+import traceback
 from pathlib import Path
 
 from gate import cross, distributions, floor, processors, sanitizers
@@ -38,6 +39,9 @@ def judge(part: Part, bench: Workbench) -> tuple[str, str]:
         return "cannot run here", f"because {reason}"
     except Failed as failure:
         return "fail", str(failure)
+    except Exception as error:  # of the gate itself: the other parts are still to be seen
+        bench.note(traceback.format_exc())
+        return "fail", f"with {type(error).__name__}: {error}"
 
 
 def main() -> int:

@@ -80,7 +80,7 @@ class Public(SphinxDirective):
         if inspect.isclass(thing):
             options = ["   :members:"]
             if word in WITH_INHERITED:
-                options.append("   :inherited-members:")
+                options += ["   :inherited-members:", "   :member-order: groupwise"]
             else:
                 bases = [base for base in thing.__mro__[1:] if id(base) in public]
                 known = {member for base in bases for member in vars(base) if member[0] != "_"}

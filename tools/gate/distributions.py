@@ -16,7 +16,7 @@ from gate.workbench import CACHE, EPOCH, X86_MACHINE, CannotRun, Failed, Part, W
 
 VERSIONS = ("3.11", "3.12", "3.13", "3.14", "3.15")
 LARGEST_WHEEL, LARGEST_INSTALLED = 2.5, 6.0  # MB
-SLOWEST_IMPORT = 30.0  # ms over NumPy
+SLOWEST_IMPORT = 30.0  # ms of the processor, over NumPy: other programs do not count
 
 
 def interpreters(version: str) -> Iterator[Path]:
@@ -147,7 +147,6 @@ def reproducible(bench: Workbench) -> str:
 
 def sizes(bench: Workbench) -> str:
     """Weigh the wheel and what it installs, and time the import, against their limits."""
-    bench.installed()
     env = bench.environment("sizes", bench.python, bench.wheel())
     report = CACHE / "footprint.json"
     bench.run(
@@ -155,15 +154,13 @@ def sizes(bench: Workbench) -> str:
         bench.wheel(), "--json", report,
     )  # fmt: skip
     results = {r["what"]: r for r in json.loads(report.read_text(encoding="utf-8"))["results"]}
-    milliseconds = [t / 1000 for t in results["import"]["microseconds"]["nncore"]]
+    taken = statistics.median(results["processor time of the import"]["milliseconds"])
     wheel, installed = results["wheel"]["mb"], results["installed"]["mb"]
     said = (
         f"wheel {wheel:.2f} MB (at most {LARGEST_WHEEL}), installed {installed:.2f} MB (at most "
-        f"{LARGEST_INSTALLED}), import {statistics.median(milliseconds):.1f} ms over NumPy, best "
-        f"{min(milliseconds):.1f} (at most {SLOWEST_IMPORT})"
+        f"{LARGEST_INSTALLED}), import {taken:.1f} ms over NumPy (at most {SLOWEST_IMPORT:.0f})"
     )
-    # The best time: other programs can only make an import slower.
-    if wheel > LARGEST_WHEEL or installed > LARGEST_INSTALLED or min(milliseconds) > SLOWEST_IMPORT:
+    if wheel > LARGEST_WHEEL or installed > LARGEST_INSTALLED or taken > SLOWEST_IMPORT:
         raise Failed(said)
     return said
 
@@ -196,15 +193,13 @@ def installs(bench: Workbench) -> str:
 
 def metadata(bench: Workbench) -> str:
     """Lint what describes the package."""
-    tools = bench.tools(
-        "check-manifest", "validate-pyproject[all]", "twine", "check-wheel-contents"
-    )
+    tools = bench.tools("check-manifest", "build", "validate-pyproject[all]", "twine",
+                        "check-wheel-contents", *bench.requirements("build"))  # fmt: skip
     wheel, archive = bench.wheel(), bench.sdist()
     bench.run(tools / "bin/validate-pyproject", "pyproject.toml")
     bench.run(tools / "bin/twine", "check", "--strict", wheel, archive)
     bench.run(tools / "bin/check-wheel-contents", wheel)
-    bench.run(tools / "bin/check-manifest", "--no-build-isolation", "-p",
-              bench.builder() / "bin/python",
+    bench.run(tools / "bin/check-manifest", "--no-build-isolation", "-p", tools / "bin/python",
               env={"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "safe.directory",
                    "GIT_CONFIG_VALUE_0": "*"})  # fmt: skip
     return "validate-pyproject, twine check, check-wheel-contents, check-manifest"

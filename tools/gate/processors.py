@@ -11,11 +11,12 @@ from gate.floor import X86
 from gate.targets import target
 from gate.workbench import CACHE, X86_MACHINE, CannotRun, Failed, Part, Workbench, last_line
 
-#: Processors as QEMU knows them (less what it would warn about), and the instruction set that
-#: nncore must pick there. NumPy's own baseline is x86-64-v2, so nothing older runs.
+#: Processors as QEMU knows them (less what it would warn about), what nncore must
+#: pick there, and the name for NumPy's OpenBLAS, which takes an emulated Nehalem for a newer one.
+#: NumPy's own baseline is x86-64-v2, so nothing older runs.
 MODELS = {
-    "nehalem": ("Nehalem", "x86_64_v2"),
-    "haswell": ("Haswell-noTSX,-pcid,-x2apic,-tsc-deadline,-invpcid", "x86_64_v3"),
+    "nehalem": ("Nehalem", "x86_64_v2", "Nehalem"),
+    "haswell": ("Haswell-noTSX,-pcid,-x2apic,-tsc-deadline,-invpcid", "x86_64_v3", "Haswell"),
 }
 PICKED = "import nncore; print(nncore.runtime.isa())"
 
@@ -55,10 +56,11 @@ def qemu_x86(model: str, bench: Workbench) -> str:
     if not X86_MACHINE:
         raise CannotRun(f"the wheel made here is for {os.uname().machine}")
     bench.debian("qemu-user-static")
-    cpu, isa = MODELS[model]
+    cpu, isa, blas = MODELS[model]
     python, env = emulator(
         model, ["qemu-x86_64-static", "-cpu", cpu, bench.installed() / "bin/python"]
     )
+    env["OPENBLAS_CORETYPE"] = blas
     picked = last_line(bench.run(python, "-P", "-c", PICKED, env=env).stdout)
     if picked != isa:
         raise Failed(f"on {cpu}, {picked} was picked instead of {isa}")

@@ -9,14 +9,16 @@ from __future__ import annotations
 import functools
 import os
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-from gate.workbench import CACHE, X86_MACHINE, CannotRun, Failed, Part, Workbench, last_line
+from gate.workbench import CACHE, SMOKE, X86_MACHINE, CannotRun, Failed, Part, Workbench, last_line
 
 #: Where threads work: the pool, several of Python's threads at once, plans with several parts.
 THREADS = ("tests/test_runtime.py", "tests/test_plan.py", "tests/test_fit.py")
-#: ThreadSanitizer ends a child of a process that has threads; valgrind's CPU has no AVX-512.
+#: What a build for debugging is not: fast.
+SLOW = "not vectorised"
+#: Tests that fork: ThreadSanitizer and valgrind do not go on in a child of a process with threads.
 NO_FORK = "not fork and not without_a_seed"
 
 
@@ -28,9 +30,9 @@ class Sanitizer:
     libraries: tuple[str, ...]
     env: dict[str, str]
     bugs: dict[str, str]
-    suite: tuple[str, ...] = ()
+    tests: tuple[str, ...] = ("tests",)
+    which: str = SLOW
     wrapper: tuple[str, ...] = ()
-    python: tuple[str, ...] = field(default=())
 
 
 ADDRESS = Sanitizer(
@@ -45,7 +47,8 @@ THREAD = Sanitizer(
     libraries=("libtsan.so",),
     env={"TSAN_OPTIONS": "halt_on_error=1 report_signal_unsafe=0 die_after_fork=0"},
     bugs={"data_race": "data race"},
-    suite=(*THREADS, "-k", NO_FORK),
+    tests=THREADS,
+    which=f"{SLOW} and {NO_FORK}",
     wrapper=("setarch", "-R"),  # gcc 12's cannot live with today's random addresses
 )
 
@@ -83,7 +86,8 @@ def sanitized(name: str, how: Sanitizer, bench: Workbench) -> str:
         done = bench.run(*how.wrapper, python, "-P", "-c", commit(bug), library, env=env, ok=False)
         if done.returncode == 0 or report not in done.stdout:
             raise Failed(f"it did not see {bug}: {last_line(done.stdout)}")
-    line = bench.suite([*how.wrapper, python], tree, *(() if bench.smoke else how.suite), env=env)
+    tests = SMOKE if bench.smoke else how.tests
+    line = bench.suite([*how.wrapper, python], tree, *tests, "-k", how.which, env=env)
     return f"saw {', '.join(how.bugs)}; then {line}"
 
 

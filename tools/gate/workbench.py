@@ -78,6 +78,11 @@ class Workbench:
         self._log.parent.mkdir(parents=True, exist_ok=True)
         self._log.write_text("", encoding="utf-8")
 
+    def note(self, text: str) -> None:
+        """Write something into the log of the part."""
+        with self._log.open("a", encoding="utf-8") as file:
+            file.write(f"{text}\n")
+
     # --- commands --------------------------------------------------------------------------------
 
     def run(
@@ -111,8 +116,7 @@ class Workbench:
             raise Failed(f"{' '.join(words)} took longer than {seconds:.0f} s") from error
         said = " ".join(f"{name}={value}" for name, value in (env or {}).items())
         output = done.stdout if log else f"({len(done.stdout)} characters)"
-        with self._log.open("a", encoding="utf-8") as file:
-            file.write(f"$ {said} {' '.join(words)}\n{output}\n[{done.returncode}]\n")
+        self.note(f"$ {said} {' '.join(words)}\n{output}\n[{done.returncode}]")
         if ok and done.returncode:
             tail = "\n".join(done.stdout.splitlines()[-40:])
             raise Failed(f"{' '.join(words)[:200]} ended with {done.returncode}; "
@@ -223,9 +227,8 @@ class Workbench:
         return folder
 
     def tools(self, *packages: str) -> Path:
-        """Return an environment with tools of the Python Package Index."""
-        return self.environment("tools-" + "-".join(p.partition("=")[0] for p in packages),
-                                self.python, *packages)  # fmt: skip
+        """Return an environment with tools of the Python Package Index, named after the first."""
+        return self.environment(f"tools-{packages[0]}", self.python, *packages)
 
     @staticmethod
     def requirements(*tables: str) -> list[str]:
