@@ -54,10 +54,10 @@ DEBUG = ["-O1", "-g", "-fno-omit-frame-pointer"]
 
 # What the vectoriser needs, and no more: NaN and infinity keep their meaning, sums their order.
 GCC_FLAGS = [
+    "-std=gnu17",  # gcc then contracts products and sums; clang does by src/real.h
     "-fno-math-errno",
     "-fno-trapping-math",
     "-fno-signed-zeros",
-    "-ffp-contract=fast",
     "-Wno-unused-function",
     "-Wno-unknown-pragmas",
     "-fno-asynchronous-unwind-tables",  # C alone: nothing unwinds through it

@@ -56,7 +56,7 @@ typedef real loose_vector __attribute__((vector_size(VECTOR_BYTES), aligned(size
 #elif defined(__AVX2__) && defined(__FMA__)
 #define MULTIPLY_ADD(a, b, c) ((vector)_mm256_fmadd_ps((__m256)(a), (__m256)(b), (__m256)(c)))
 #else
-/* NEON: contracted to fmla by the compiler (-ffp-contract=fast); SSE: two instructions. */
+/* NEON: contracted to fmla by the compiler; SSE: two instructions. */
 #define MULTIPLY_ADD(a, b, c) ((c) + (a) * (b))
 #endif
 
