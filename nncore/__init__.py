@@ -16,33 +16,41 @@ __version__ = "0.1.0"
 
 from typing import TYPE_CHECKING, Any
 
-from nncore import (
-    activations,
-    callbacks,
-    config,
-    datasets,
-    initializers,
-    kernels,
-    layers,
-    losses,
-    metrics,
-    optimizers,
-    random,
-    regularizers,
-    utils,
-)
-from nncore.gradients import check_gradients
-from nncore.layers import Input
-from nncore.models import Sequential
-from nncore.random import set_random_seed
-from nncore.record import Record
-from nncore.runtime import (
-    get_num_threads,
-    register_threadpoolctl,
-    set_num_threads,
-    show_config,
-)
-from nncore.saving import load_model
+try:
+    from nncore import (
+        activations,
+        callbacks,
+        config,
+        datasets,
+        initializers,
+        kernels,
+        layers,
+        losses,
+        metrics,
+        optimizers,
+        random,
+        regularizers,
+        utils,
+    )
+    from nncore.gradients import check_gradients
+    from nncore.layers import Input
+    from nncore.models import Sequential
+    from nncore.random import set_random_seed
+    from nncore.record import Record
+    from nncore.runtime import (
+        get_num_threads,
+        register_threadpoolctl,
+        set_num_threads,
+        show_config,
+    )
+    from nncore.saving import load_model
+except ImportError as error:
+    if (error.name or "").partition(".")[0] != "nncore":
+        raise  # NumPy's, or one that says itself what is wrong
+    raise ImportError(
+        f"a module of nncore is missing in {__path__[0]} ({error}). This installation is "
+        f"incomplete; pip install --force-reinstall nncore"
+    ) from error
 
 if TYPE_CHECKING:
     from nncore import plot

@@ -18,7 +18,7 @@ Environment
 from __future__ import annotations
 
 import importlib
-import importlib.util
+import importlib.machinery
 import os
 import platform
 import sys
@@ -29,14 +29,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nncore import __version__
+
+_MEND = (
+    "If that is the source folder: run from another folder or with python -P, or build them in "
+    "place: python setup.py build_ext --inplace. If this is an installation: it is incomplete; "
+    "pip install --force-reinstall nncore"
+)
+
 try:
     from nncore import _runtime
 except ImportError as error:
     raise ImportError(
-        f"nncore's compiled modules are not in {os.path.dirname(__file__)} ({error}). If that is "
-        f"the source folder: run from another folder or with python -P, or build them in place: "
-        f"python setup.py build_ext --inplace. If this is an installation: it is incomplete; "
-        f"pip install --force-reinstall nncore"
+        f"nncore's compiled modules are not in {os.path.dirname(__file__)} ({error}). {_MEND}"
     ) from error
 
 from nncore import _processors
@@ -62,8 +67,29 @@ _cores: dict[str, Core] = {}
 _isa = ""
 
 
-def _built(name: str) -> bool:
-    return importlib.util.find_spec(f"nncore._core_{name}_f32") is not None
+def _built() -> tuple[str, ...]:
+    """Return the instruction sets that were built; an error where not all of it is there."""
+    folder = os.path.dirname(_runtime.__file__)
+    version, isas = _runtime.built()
+    if version != __version__:
+        raise ImportError(
+            f"nncore's compiled modules in {folder} are of version {version}, its Python files "
+            f"of {__version__}. {_MEND}"
+        )
+    present = {
+        name.partition(".")[0]
+        for name in os.listdir(folder)
+        if name.endswith(tuple(importlib.machinery.EXTENSION_SUFFIXES))
+    }
+    wanted = ["_cyutility", *(f"_core_{isa}_{kind}" for isa in isas for kind in _SUFFIX.values())]
+    if missing := [name for name in wanted if name not in present]:
+        raise ImportError(
+            f"nncore's compiled modules {', '.join(missing)} are not in {folder}. {_MEND}"
+        )
+    return isas
+
+
+_ISAS = _built()
 
 
 def available_isas() -> tuple[str, ...]:
@@ -73,7 +99,7 @@ def available_isas() -> tuple[str, ...]:
     -------
     tuple of str
     """
-    return tuple(name for name in ("generic", *_runtime.cpu_levels()) if _built(name))
+    return tuple(name for name in ("generic", *_runtime.cpu_levels()) if name in _ISAS)
 
 
 def isa() -> str:
@@ -99,9 +125,9 @@ def isa() -> str:
             )
         if not have:
             raise ImportError(
-                f"nncore has no compiled module for this machine ({platform.machine()}): the "
-                f"installation is incomplete, or the processor is older than x86-64-v2. "
-                f"Reinstall it with: pip install --force-reinstall nncore"
+                f"nncore has no compiled module for this processor ({platform.machine()}): it was "
+                f"built for {', '.join(_ISAS)}; this processor has "
+                f"{', '.join(_runtime.cpu_levels()) or 'none of these'}"
             )
         _isa = wanted or have[-1]
     return _isa
@@ -124,7 +150,11 @@ def load_core(name: str, dtype: str) -> Core:
         raise ImportError(f"instruction set {name!r}: this machine and build have "
                           f"{', '.join(available_isas())}")  # fmt: skip
     before = "nncore._core" in sys.modules
-    module: Core = importlib.import_module(f"nncore._core_{name}_{_SUFFIX[dtype]}")
+    full = f"nncore._core_{name}_{_SUFFIX[dtype]}"
+    try:
+        module: Core = importlib.import_module(full)
+    except ImportError as error:
+        raise ImportError(f"{full} cannot be loaded ({error}). {_MEND}") from error
     if not before:
         # The cores share one generated source, which also enters itself under its own name.
         sys.modules.pop("nncore._core", None)
@@ -329,8 +359,6 @@ def show_config(print_fn: Callable[[str], object] | None = None) -> None:
     print_fn : callable, optional
         Gets each line. Default: ``print``.
     """
-    from nncore import __version__
-
     say = print if print_fn is None else print_fn
     threads = get_num_threads()
     extensions = core("float32").VECTOR_EXTENSIONS

@@ -14,6 +14,10 @@ cdef extern from "cpu.h" nogil:
     int nncore_cpu_levels()
     const char* nncore_compiler()
 
+cdef extern from "_built.h":
+    const char* NNCORE_BUILT_VERSION
+    const char* NNCORE_BUILT_ISAS
+
 
 cdef void parallel(void (*part)(void*, int) noexcept nogil, void* context,
                    int parts) noexcept nogil:
@@ -33,6 +37,11 @@ def cpu_levels():
     cdef int bits = nncore_cpu_levels()
     names = ("x86_64_v2", "x86_64_v3", "x86_64_v4", "neon")
     return tuple(name for i, name in enumerate(names) if bits >> i & 1)
+
+
+def built():
+    """Return the version that was built, and the instruction sets it was built for, best last."""
+    return NNCORE_BUILT_VERSION.decode(), tuple(NNCORE_BUILT_ISAS.decode().split())
 
 
 def compiler():

@@ -1,36 +1,8 @@
 #include "cpu.h"
 
-#include <stdint.h>
-
-#if defined(__x86_64__) || defined(_M_X64)
-
-#if defined(_MSC_VER)
-#include <intrin.h>
-static void cpuid(unsigned leaf, unsigned sub, unsigned *r)
-{
-    __cpuidex((int *)r, (int)leaf, (int)sub);
-}
-static uint64_t xgetbv0(void)
-{
-    return _xgetbv(0);
-}
-#else
-#include <cpuid.h>
-static void cpuid(unsigned leaf, unsigned sub, unsigned *r)
-{
-    __cpuid_count(leaf, sub, r[0], r[1], r[2], r[3]);
-}
-static uint64_t xgetbv0(void)
-{
-    uint32_t low, high;
-    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
-    return ((uint64_t)high << 32) | low;
-}
-#endif
-
 #define HAS(word, bit) (((word) >> (bit)) & 1u)
 
-int nncore_cpu_levels(void)
+int nncore_x86_levels(nncore_cpuid cpuid, nncore_xgetbv xgetbv)
 {
     unsigned r[4], one_c, seven_b = 0, extended_c = 0, highest;
     uint64_t xcr0;
@@ -55,7 +27,7 @@ int nncore_cpu_levels(void)
         return 0;
     levels |= 1;
     /* The wider registers count only when the operating system saves them (OSXSAVE, XCR0). */
-    xcr0 = HAS(one_c, 27) ? xgetbv0() : 0;
+    xcr0 = HAS(one_c, 27) ? xgetbv() : 0;
     /* v3: AVX, FMA, MOVBE, F16C, BMI1, AVX2, BMI2, LZCNT */
     if (!((xcr0 & 6) == 6 && HAS(one_c, 28) && HAS(one_c, 12) && HAS(one_c, 22) &&
           HAS(one_c, 29) && HAS(seven_b, 3) && HAS(seven_b, 5) && HAS(seven_b, 8) &&
@@ -69,6 +41,37 @@ int nncore_cpu_levels(void)
         levels |= 4;
 #endif
     return levels;
+}
+
+#if defined(__x86_64__) || defined(_M_X64)
+
+#if defined(_MSC_VER) && !defined(__clang__)
+#include <intrin.h>
+static void cpuid(unsigned leaf, unsigned sub, unsigned *r)
+{
+    __cpuidex((int *)r, (int)leaf, (int)sub);
+}
+static uint64_t xgetbv0(void)
+{
+    return _xgetbv(0);
+}
+#else
+#include <cpuid.h>
+static void cpuid(unsigned leaf, unsigned sub, unsigned *r)
+{
+    __cpuid_count(leaf, sub, r[0], r[1], r[2], r[3]);
+}
+static uint64_t xgetbv0(void)
+{
+    uint32_t low, high;
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return ((uint64_t)high << 32) | low;
+}
+#endif
+
+int nncore_cpu_levels(void)
+{
+    return nncore_x86_levels(cpuid, xgetbv0);
 }
 
 #elif defined(__aarch64__) || defined(_M_ARM64)

@@ -40,7 +40,8 @@
 #define LANES_PER_VECTOR ((int)(VECTOR_BYTES / sizeof(real)))
 #define TILE_COLS (TILE_VECTORS * LANES_PER_VECTOR)
 
-#if defined(__GNUC__) || defined(__clang__)
+/* NNCORE_PLAIN_C: take the other half, as cl does, with any compiler, to test it. */
+#if (defined(__GNUC__) || defined(__clang__)) && !defined(NNCORE_PLAIN_C)
 
 #define NNCORE_VECTOR_EXTENSIONS 1
 /* Ask for the cache line at p, which will be written soon: into the L2 cache. */
@@ -64,7 +65,7 @@ typedef real loose_vector __attribute__((vector_size(VECTOR_BYTES), aligned(size
 #elif defined(__AVX2__) && defined(__FMA__)
 #define MULTIPLY_ADD(a, b, c) ((vector)_mm256_fmadd_ps((__m256)(a), (__m256)(b), (__m256)(c)))
 #else
-/* NEON: contracted to fmla by the compiler (-ffp-contract=fast); SSE: two instructions. */
+/* NEON: contracted to fmla by the compiler; SSE: two instructions. */
 #define MULTIPLY_ADD(a, b, c) ((c) + (a) * (b))
 #endif
 

@@ -230,7 +230,7 @@ def sources() -> Iterator[Path]:
     yield ROOT / "setup.py"
 
 
-GENERATED = ("src/core.c", "src/_runtime.c", "src/_cyutility.c")
+GENERATED = ("src/core.c", "src/_runtime.c", "src/_cyutility.c", "src/_built.h")
 
 
 class TestNothingLeftBehind:

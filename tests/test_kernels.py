@@ -21,11 +21,12 @@ SIZES = (1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 64, 97)
 
 
 @pytest.fixture(params=ISAS, autouse=True)
-def isa(request, monkeypatch):
+def isa(request):
     """Run every test of this file on each instruction set of the machine."""
-    monkeypatch.setattr(runtime, "_isa", request.param)
-    monkeypatch.setattr(runtime, "_cores", {})
-    return request.param
+    kept = runtime._isa, runtime._cores
+    runtime._isa, runtime._cores = request.param, {}
+    yield request.param
+    runtime._isa, runtime._cores = kept
 
 
 @pytest.fixture(params=DTYPES)

@@ -75,7 +75,7 @@ def test_hot_loops_are_vectorised(isa, kind):
     roots = len(re.findall(rf"\bv?sqrtp{letter}\b", listing))
     assert roots >= 5, f"{roots} packed square roots: are the optimizers' loops vectorised?"
     divisions = len(re.findall(rf"\bv?divp{letter}\b", listing))
-    assert divisions >= 50, f"{divisions} packed divisions: are the activations vectorised?"
+    assert divisions >= 30, f"{divisions} packed divisions: are the activations vectorised?"
     if kind == "f32":
         # A bare 1.0 next to a float makes C compute in double, at half the speed.
         assert not re.search(r"\bv?divpd\b", listing), "float kernels divide in double"

@@ -1,0 +1,169 @@
+/* Tests of microkernel.h, compiled once for each instruction set and number type:
+   -DTEST=test_<isa>_<type> -DNNCORE_DOUBLE=0|1 and the instruction set's flags.
+
+   The numbers are small integers, so every sum is exact, in whatever order and with or without fused
+   multiply-adds: results are compared for equality. Around what may be written lie guards. */
+#include "microkernel.h"
+
+#include "check.h"
+
+#include <stdlib.h>
+
+#define MOST_K 40
+#define STEP (TILE_COLS + 3)
+#define GUARD ((real)-77)
+#define MAX(x, y) ((x) > (y) ? (x) : (y))
+#define ROW_LIMIT 100
+
+static unsigned state;
+
+static real small(void)
+{
+    state = state * 1664525u + 1013904223u;
+    return (real)((int)(state >> 24) % 9 - 4);
+}
+
+static real *numbers(int n)
+{
+    real *p = malloc((size_t)n * sizeof(real));
+    int i;
+    if (!p)
+        abort();
+    for (i = 0; i < n; i++)
+        p[i] = small();
+    return p;
+}
+
+/* How many columns a call for `cols` may write: up to a whole vector, or the whole tile. */
+static int written(int cols)
+{
+#if NNCORE_VECTOR_EXTENSIONS
+    int vectors = (cols + LANES_PER_VECTOR - 1) / LANES_PER_VECTOR;
+    if (vectors > 1 && (TILE_VECTORS == 2 || vectors > 2))
+        vectors = TILE_VECTORS;
+    return vectors * LANES_PER_VECTOR;
+#else
+    (void)cols;
+    return TILE_COLS;
+#endif
+}
+
+static void check_tile(int rows, int cols, int k, int unit, int add, int pack)
+{
+    /* Exactly as large as the call may read, so that a sanitizer sees one number too many. */
+    real *a = numbers(unit ? MAX(k - 1, 0) * (rows + 1) + rows : (rows - 1) * (MOST_K + 1) + MAX(k, 1));
+    real *b = numbers(MAX(k - 1, 0) * STEP + TILE_COLS);
+    real *packed = numbers(MAX(k, 1) * TILE_COLS);
+    real *tile = numbers((rows + 1) * STEP), *old = numbers((rows + 1) * STEP);
+    const int step_a = unit ? rows + 1 : MOST_K + 1;
+    int i, j, p, wrong = 0, outside = 0, unpacked = 0;
+
+    for (i = 0; i < (rows + 1) * STEP; i++)
+        tile[i] = old[i];
+    for (i = 0; i < rows; i++)
+        for (j = written(cols); j < STEP; j++)
+            tile[i * STEP + j] = GUARD;
+    for (j = 0; j < STEP; j++)
+        tile[rows * STEP + j] = GUARD;
+    if (pack)
+        multiply_and_pack(cols, unit, k, a, step_a, b, STEP, packed, tile, STEP, add);
+    else
+        multiply_tile(rows, cols, unit, k, a, step_a, b, STEP, tile, STEP, add);
+    for (i = 0; i < rows; i++) {
+        for (j = 0; j < cols; j++) {
+            real sum = add ? old[i * STEP + j] : 0;
+            for (p = 0; p < k; p++)
+                sum += a[unit ? i + p * step_a : i * step_a + p] * b[p * STEP + j];
+            wrong += tile[i * STEP + j] != sum;
+        }
+        for (j = written(cols); j < STEP; j++)
+            outside += tile[i * STEP + j] != GUARD;
+    }
+    for (j = 0; j < STEP; j++)
+        outside += tile[rows * STEP + j] != GUARD;
+    if (pack)
+        for (p = 0; p < k; p++)
+            for (j = 0; j < cols; j++)
+                unpacked += packed[p * TILE_COLS + j] != b[p * STEP + j];
+    CHECK(!wrong && !outside && !unpacked,
+          "%d wrong, %d outside, %d unpacked of rows=%d cols=%d k=%d unit=%d add=%d pack=%d", wrong,
+          outside, unpacked, rows, cols, k, unit, add, pack);
+    free(a), free(b), free(packed), free(tile), free(old);
+}
+
+static void check_row(int cols, int k, int step_a, int add)
+{
+    const int width = (cols + LANES_PER_VECTOR - 1) / LANES_PER_VECTOR * LANES_PER_VECTOR;
+    real *a = numbers(MAX(k - 1, 0) * step_a + 1), *b = numbers(MAX(k, 1) * width);
+    real *c = numbers(width), *old = numbers(width);
+    int j, p, wrong = 0;
+
+    for (j = 0; j < width; j++)
+        c[j] = old[j];
+    multiply_row(cols, k, a, step_a, b, width, c, add);
+    for (j = 0; j < cols; j++) {
+        real sum = add ? old[j] : 0;
+        for (p = 0; p < k; p++)
+            sum += a[p * step_a] * b[p * width + j];
+        wrong += c[j] != sum;
+    }
+    CHECK(!wrong, "%d wrong of a row of %d, k=%d, step %d, add=%d", wrong, cols, k, step_a, add);
+    free(a), free(b), free(c), free(old);
+}
+
+static void check_column(int rows, int k)
+{
+    const int step = k + 2;
+    real *a = numbers((rows - 1) * step + MAX(k, 1)), *b = numbers(MAX(k, 1)), *c = numbers(rows);
+    int i, p, wrong = 0;
+
+    multiply_column(rows, k, a, step, b, c);
+    for (i = 0; i < rows; i++) {
+        real sum = 0;
+        for (p = 0; p < k; p++)
+            sum += a[i * step + p] * b[p];
+        wrong += c[i] != sum;
+    }
+    CHECK(!wrong, "%d wrong of a column of %d, k=%d", wrong, rows, k);
+    free(a), free(b), free(c);
+}
+
+static void check_transpose(int rows, int cols)
+{
+    real *from = numbers((rows - 1) * (cols + 1) + cols), *to = numbers((cols - 1) * (rows + 2) + rows);
+    int i, p, wrong = 0;
+
+    transpose(from, cols + 1, rows, cols, to, rows + 2);
+    for (i = 0; i < rows; i++)
+        for (p = 0; p < cols; p++)
+            wrong += to[p * (rows + 2) + i] != from[i * (cols + 1) + p];
+    CHECK(!wrong, "%d wrong of %d x %d transposed", wrong, rows, cols);
+    free(from), free(to);
+}
+
+void TEST(void)
+{
+    static const int depths[] = {0, 1, 2, 7, MOST_K};
+    static const int sides[] = {1, 3, 4, 5, 16, 17, 33};
+    int rows, cols, d, flags, n, m;
+
+    state = 1;
+    for (d = 0; d < 5; d++)
+        for (cols = 1; cols <= TILE_COLS; cols++)
+            for (flags = 0; flags < 4; flags++) {
+                for (rows = 1; rows <= TILE_ROWS; rows++)
+                    check_tile(rows, cols, depths[d], flags & 1, flags >> 1, 0);
+                check_tile(TILE_ROWS, cols, depths[d], flags & 1, flags >> 1, 1);
+            }
+    for (d = 0; d < 5; d++)
+        for (cols = 1; cols <= 9 * LANES_PER_VECTOR && cols <= ROW_LIMIT; cols++)
+            for (flags = 0; flags < 4; flags++)
+                check_row(cols, depths[d], 1 + 2 * (flags & 1), flags >> 1);
+    for (rows = 1; rows <= 9; rows++)
+        for (n = 0; n <= 2 * MOST_K; n++)
+            check_column(rows, n);
+    for (n = 0; n < 7; n++)
+        for (m = 0; m < 7; m++)
+            check_transpose(sides[n], sides[m]);
+    CHECK(peak_rounds(3, 0) == 0, "0 * x + 0 is not 0");
+}
