@@ -38,14 +38,12 @@ _MEND = (
 )
 
 try:
-    from nncore import _runtime
+    from nncore import _processors, _runtime
+    from nncore._processors import MOST_THREADS
 except ImportError as error:
     raise ImportError(
         f"nncore's compiled modules are not in {os.path.dirname(__file__)} ({error}). {_MEND}"
     ) from error
-
-from nncore import _processors
-from nncore._processors import MOST_THREADS
 
 if TYPE_CHECKING:
     from nncore._core import Core

@@ -9,7 +9,16 @@ from pathlib import Path
 
 from gate.floor import X86
 from gate.targets import target
-from gate.workbench import CACHE, X86_MACHINE, CannotRun, Failed, Part, Workbench, last_line
+from gate.workbench import (
+    CACHE,
+    NO_LISTING,
+    X86_MACHINE,
+    CannotRun,
+    Failed,
+    Part,
+    Workbench,
+    last_line,
+)
 
 #: Processors as QEMU knows them (less what it would warn about), what nncore must
 #: pick there, and the name for NumPy's OpenBLAS, which takes an emulated Nehalem for a newer one.
@@ -70,7 +79,7 @@ def qemu_x86(model: str, bench: Workbench) -> str:
         error = f"NNCORE_ISA={absent}: this machine and build have {', '.join(have)}"
         if done.returncode != 1 or error not in done.stdout:
             raise Failed(f"forcing {absent}, which {cpu} lacks, says: {last_line(done.stdout)}")
-    return f"{isa}: " + bench.suite([python], bench.unpacked(), env=env)
+    return f"{isa}: " + bench.suite([python], bench.unpacked(), (), NO_LISTING, env)
 
 
 class Arm:
@@ -83,7 +92,7 @@ class Arm:
         apt = bench.apt_root("aarch64", architecture="arm64")
         if not (self.root / "usr/bin/python3").exists():
             bench.run("apt-get", "install", "--download-only", "-y", "-q", "python3",
-                      "libpython3-dev", "libc6", env=apt)  # fmt: skip
+                      "libpython3-dev", "libc6", "libstdc++6", env=apt)  # fmt: skip
             self.root.mkdir(parents=True, exist_ok=True)
             for package in sorted((CACHE / "apt/aarch64/archives").glob("*.deb")):
                 bench.run("dpkg-deb", "-x", package, self.root)

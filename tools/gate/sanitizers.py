@@ -12,12 +12,20 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from gate.workbench import CACHE, SMOKE, X86_MACHINE, CannotRun, Failed, Part, Workbench, last_line
+from gate.workbench import (
+    CACHE,
+    NO_LISTING,
+    SMOKE,
+    X86_MACHINE,
+    CannotRun,
+    Failed,
+    Part,
+    Workbench,
+    last_line,
+)
 
 #: Where threads work: the pool, several of Python's threads at once, plans with several parts.
 THREADS = ("tests/test_runtime.py", "tests/test_plan.py", "tests/test_fit.py")
-#: What a build for debugging is not: fast.
-SLOW = "not vectorised"
 #: Tests that fork: ThreadSanitizer and valgrind do not go on in a child of a process with threads.
 NO_FORK = "not fork and not without_a_seed"
 
@@ -31,7 +39,7 @@ class Sanitizer:
     env: dict[str, str]
     bugs: dict[str, str]
     tests: tuple[str, ...] = ("tests",)
-    which: str = SLOW
+    which: str = NO_LISTING
     wrapper: tuple[str, ...] = ()
 
 
@@ -48,7 +56,7 @@ THREAD = Sanitizer(
     env={"TSAN_OPTIONS": "halt_on_error=1 report_signal_unsafe=0 die_after_fork=0"},
     bugs={"data_race": "data race"},
     tests=THREADS,
-    which=f"{SLOW} and {NO_FORK}",
+    which=f"{NO_LISTING} and {NO_FORK}",
     wrapper=("setarch", "-R"),  # gcc 12's cannot live with today's random addresses
 )
 
@@ -87,7 +95,7 @@ def sanitized(name: str, how: Sanitizer, bench: Workbench) -> str:
         if done.returncode == 0 or report not in done.stdout:
             raise Failed(f"it did not see {bug}: {last_line(done.stdout)}")
     tests = SMOKE if bench.smoke else how.tests
-    line = bench.suite([*how.wrapper, python], tree, *tests, "-k", how.which, env=env)
+    line = bench.suite([*how.wrapper, python], tree, tests, how.which, env)
     return f"saw {', '.join(how.bugs)}; then {line}"
 
 
@@ -112,12 +120,9 @@ def valgrind(bench: Workbench) -> str:
     seen = checked("-c", commit("heap_overflow"), bugs(bench, bench.tree("floor"), []))
     if "Invalid write" not in seen:
         raise Failed("it did not see heap_overflow")
-    what = (
-        ["tests/test_plan.py"]
-        if bench.smoke
-        else ["tests/test_plan.py", "tests/test_keras_golden.py"]
-    )
-    found = checked("-m", "pytest", "-q", "-p", "no:cacheprovider", *what, "-k", NO_FORK)
+    what = ["tests/test_a_worked_example.py"] if bench.smoke else [*SMOKE]
+    found = checked("-m", "pytest", "-q", "-p", "no:cacheprovider", *what, "-k",
+                    f"{NO_LISTING} and {NO_FORK}")  # fmt: skip
     if found:
         raise Failed(f"it reports\n{found[:4000]}")
     return f"saw heap_overflow; then nothing in nncore's modules, of {' '.join(what)}"

@@ -19,11 +19,11 @@ ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / "build" / "verify"
 X86_MACHINE = os.uname().machine == "x86_64"
 EPOCH = "1700000000"  # the time that every file of a reproducible wheel gets
-#: What the parts with a smaller form run of the suite: every op on every instruction set, with
-#: threads and forks, and Keras's own numbers.
-SMOKE = ("tests/test_plan.py", "tests/test_runtime.py", "tests/test_keras_golden.py")
-
-
+#: What the smaller form of a part runs of the suite: plans of every kind on every instruction set,
+#: threads and forks, known numbers.
+SMOKE = ("tests/test_plan.py", "tests/test_runtime.py", "tests/test_a_worked_example.py")
+#: pytest's -k where the machine code itself is not what is tested: it is read natively.
+NO_LISTING = "not vectorised"
 #: What a wheel depends on.
 BUILT_FROM = (
     "setup.py",
@@ -127,14 +127,16 @@ class Workbench:
         self,
         python: Sequence[str | Path],
         folder: Path,
-        *arguments: str,
+        tests: Sequence[str] = (),
+        which: str = "",
         env: dict[str, str] | None = None,
         seconds: float = 7200,
     ) -> str:
-        """Run the tests that lie in a folder; return pytest's closing line."""
-        what = arguments or (SMOKE if self.smoke else ("tests",))
-        done = self.run(*python, "-P", "-m", "pytest", "-q", "-p", "no:cacheprovider", *what,
-                        cwd=folder, env=env, seconds=seconds)  # fmt: skip
+        """Run the tests that lie in a folder, or some of them; return pytest's closing line."""
+        tests = tests or (SMOKE if self.smoke else ("tests",))
+        done = self.run(*python, "-P", "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests,
+                        *(["-k", which] if which else []), cwd=folder, env=env,
+                        seconds=seconds)  # fmt: skip
         line = last_line(done.stdout)
         if not re.search(r"\d+ passed", line):
             raise Failed(f"no test ran: {line}")
