@@ -7,8 +7,14 @@ nncore._cyutility instead of in every module.
 
 Environment
 -----------
+``CC``
+    The compiler, as everywhere. On Windows ``cl`` (the default; it has no vector extensions, so
+    nncore is slower, and ``nncore.show_config()`` says so) or ``clang-cl``.
 ``NNCORE_BUILD_ISAS``
     The instruction sets to build, such as ``"x86_64_v2 x86_64_v3"``; else all of the platform's.
+    Every platform also has ``generic``, plain C, which is built when asked for.
+``SOURCE_DATE_EPOCH``
+    The time, in seconds since 1970, that source archives and wheels carry instead of today's.
 ``NNCORE_BUILD_DEBUG``
     ``1``: little optimisation, and symbols: for debuggers, and for sanitizers, whose flags go into
     CFLAGS.
@@ -16,11 +22,14 @@ Environment
 
 from __future__ import annotations
 
+import gzip
 import os
 import platform as host
+import shutil
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import tempfile
 from importlib import metadata
 from pathlib import Path
@@ -28,6 +37,7 @@ from typing import NoReturn
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.command.sdist import sdist
 
 HERE = Path(__file__).parent
 SOURCE = Path("src")
@@ -44,10 +54,10 @@ DEBUG = ["-O1", "-g", "-fno-omit-frame-pointer"]
 
 # What the vectoriser needs, and no more: NaN and infinity keep their meaning, sums their order.
 GCC_FLAGS = [
+    "-std=gnu17",  # gcc then contracts products and sums; clang does by src/real.h
     "-fno-math-errno",
     "-fno-trapping-math",
     "-fno-signed-zeros",
-    "-ffp-contract=fast",
     "-Wno-unused-function",
     "-Wno-unknown-pragmas",
     "-fno-asynchronous-unwind-tables",  # C alone: nothing unwinds through it
@@ -60,6 +70,7 @@ ISA_FLAGS = {
     "generic": [],
 }
 MSVC_ISA_FLAGS = {"x86_64_v3": ["/arch:AVX2"], "x86_64_v4": ["/arch:AVX512"]}
+CLANG_CL_TARGETS = {"win-amd64": "x86_64-pc-windows-msvc", "win-arm64": "aarch64-pc-windows-msvc"}
 
 
 def stop(what: str) -> NoReturn:
@@ -154,11 +165,27 @@ def instruction_sets() -> list[str]:
 
 def chosen() -> list[str]:
     """Return the instruction sets to build, weakest first."""
-    offered = instruction_sets()
+    platform = instruction_sets()
+    offered = list(dict.fromkeys(["generic", *platform]))
     wanted = os.environ.get("NNCORE_BUILD_ISAS", "").split()
     if wrong := sorted(set(wanted) - set(offered)):
-        stop(f"NNCORE_BUILD_ISAS={' '.join(wrong)}: this platform has {', '.join(offered)}")
-    return [isa for isa in offered if isa in wanted] or offered
+        known = ", ".join(dict.fromkeys([*platform, "generic"]))
+        stop(f"NNCORE_BUILD_ISAS={' '.join(wrong)}: this platform has {known}")
+    return [isa for isa in offered if isa in wanted] or platform
+
+
+def baseline() -> str:
+    """Return the instruction set of the modules that every processor of the platform imports."""
+    return "generic" if "generic" in chosen() else instruction_sets()[0]
+
+
+def find_clang_cl(visual_studio: str) -> str:
+    """Return the path of clang-cl: on PATH, among Visual Studio's tools, or in LLVM's folder."""
+    llvm = os.path.join(os.environ.get("PROGRAMFILES", r"C:\Program Files"), "LLVM", "bin")
+    for folders in (None, visual_studio, llvm):
+        if found := shutil.which("clang-cl", path=folders):
+            return found
+    stop(f"CC=clang-cl is neither on PATH nor among Visual Studio's tools nor in {llvm}")
 
 
 def newest(paths: list[Path]) -> float:
@@ -169,16 +196,42 @@ def newest(paths: list[Path]) -> float:
 class BuildExt(build_ext):
     """Run Cython where its sources are newer, then compile, each module with its flags."""
 
+    clang_cl = False
+
     def build_extensions(self) -> None:
         """Generate the C files, then build every module."""
         if self.compiler.compiler_type == "unix":
             includes = [sysconfig.get_path("include"), sysconfig.get_path("platinclude")]
             check_compiler(self.compiler.compiler_so, includes, chosen())
+        if self.compiler.compiler_type == "msvc":
+            self.choose_windows_compiler()
         self.generate()
         self.record()
         if self.parallel is None:
             self.parallel = os.cpu_count() or 1
         super().build_extensions()
+
+    def choose_windows_compiler(self) -> None:
+        """Put clang-cl in cl's place where CC says so, which setuptools heeds on Unix only."""
+        name = os.environ.get("CC", "cl")
+        if name.lower().removesuffix(".exe") not in ("cl", "clang-cl"):
+            stop(f"on Windows CC is cl or clang-cl, both found by themselves; received CC={name}")
+        if not self.compiler.initialized:
+            self.compiler.initialize(self.plat_name)
+        self.clang_cl = name.lower().startswith("clang-cl")
+        if self.clang_cl:
+            self.compiler.cc = find_clang_cl(self.compiler._paths)
+            # cl's own link-time optimisation, which clang-cl has not.
+            self.compiler.compile_options.remove("/GL")
+        else:
+            print("nncore: cl has no vector extensions; with CC=clang-cl nncore is faster")
+
+    def windows_flags(self, isa: str) -> list[str]:
+        """Return the flags of cl or clang-cl; /Brepro leaves the time out of what is built."""
+        if not self.clang_cl:
+            return ["/O2", "/Brepro", *MSVC_ISA_FLAGS.get(isa, [])]
+        flags = [f"/clang:{flag}" for flag in (*OPTIMISE, *GCC_FLAGS, *ISA_FLAGS[isa])]
+        return [f"--target={CLANG_CL_TARGETS[self.plat_name]}", "/Brepro", *flags]
 
     def generate(self) -> None:
         """Run Cython on what has changed: any .pyx or .pxd, or this file."""
@@ -221,21 +274,45 @@ class BuildExt(build_ext):
         import numpy
 
         ext.include_dirs = ["src", numpy.get_include()]
-        isa = getattr(ext, "isa", None)
+        isa = getattr(ext, "isa", baseline())
         if self.compiler.compiler_type == "msvc":
-            ext.extra_compile_args = ["/O2", *MSVC_ISA_FLAGS.get(isa or "", [])]
+            ext.extra_compile_args = self.windows_flags(isa)
+            ext.extra_link_args = ["/Brepro"]
         else:
-            baseline = ISA_FLAGS[instruction_sets()[0]]
             debug = os.environ.get("NNCORE_BUILD_DEBUG") == "1"
-            ext.extra_compile_args = [
-                *(DEBUG if debug else OPTIMISE),
-                *GCC_FLAGS,
-                *(ISA_FLAGS[isa] if isa else baseline),
-            ]
+            optimise = DEBUG if debug else OPTIMISE
+            ext.extra_compile_args = [*optimise, *GCC_FLAGS, *ISA_FLAGS[isa]]
             if TARGET.startswith("linux"):
                 ext.libraries = ["m", "pthread"]
                 ext.extra_link_args = [] if debug else ["-Wl,-s"]
         super().build_extension(ext)
+
+
+class SourceArchive(sdist):
+    """With SOURCE_DATE_EPOCH, an archive of the same bytes, whoever makes it, where and when."""
+
+    def make_archive(self, base_name, format, root_dir=None, base_dir=None, **owner):
+        """Pack the folder `base_dir`."""
+        epoch = os.environ.get("SOURCE_DATE_EPOCH")
+        if epoch is None or format != "gztar":
+            return super().make_archive(base_name, format, root_dir, base_dir, **owner)
+
+        def nobodys(entry: tarfile.TarInfo) -> tarfile.TarInfo:
+            entry.uid = entry.gid = 0
+            entry.uname = entry.gname = ""
+            entry.mtime = int(epoch)
+            entry.mode = 0o755 if entry.isdir() or entry.mode & 0o100 else 0o644
+            return entry
+
+        path = f"{base_name}.tar.gz"
+        with (
+            open(path, "wb") as file,
+            gzip.GzipFile("", "wb", fileobj=file, mtime=int(epoch)) as packed,
+            tarfile.open(fileobj=packed, mode="w") as archive,
+        ):
+            for member in sorted([Path(base_dir), *Path(base_dir).rglob("*")]):
+                archive.add(member, recursive=False, filter=nobodys)
+        return path
 
 
 def extensions() -> list[Extension]:
@@ -267,4 +344,6 @@ def extensions() -> list[Extension]:
 if __name__ == "__main__":
     os.chdir(HERE)
     check_python()
-    setup(ext_modules=extensions(), cmdclass={"build_ext": BuildExt})
+    if "SOURCE_DATE_EPOCH" in os.environ:
+        os.umask(0o022)  # a wheel holds the files' modes
+    setup(ext_modules=extensions(), cmdclass={"build_ext": BuildExt, "sdist": SourceArchive})

@@ -21,7 +21,7 @@ def main() -> int:
     parser = measure.parser(__doc__.partition("\n")[0])
     parser.add_argument("--rows", nargs="+", type=measure.positive, default=[1, 32, 256, 10_000])
     options = parser.parse_args()
-    dropped = measure.begin(options.threads)
+    dropped = measure.begin(options.threads, options.isa, options.cpu_time)
     from nncore import bench, runtime
 
     names = list(dict.fromkeys(["nncore", *options.peers]))
@@ -29,7 +29,8 @@ def main() -> int:
     bench.check_writable(options.json)
     peers, missing = measure.start(names, options.threads, options.dtype)
     peak = runtime.core(options.dtype).peak_gflops(0.3)
-    print(f"\n{options.dtype}, {options.threads} thread(s); peak of one core {peak:.0f} GFLOP/s")
+    how = f"{runtime.isa()}, {options.dtype}, {options.threads} thread(s)"
+    print(f"\n{how}; peak of one core {peak:.0f} GFLOP/s")
     print("microseconds per call: median (fastest-slowest)\n")
     results, wrong = [], 0
     for work in works:
@@ -73,7 +74,7 @@ def main() -> int:
             )  # fmt: skip
     measure.save(
         options, "inference", peers, missing, peak_gflops=peak, dropped_from_environment=dropped,
-        results=results,
+        results=results, isa=runtime.isa(),
     )  # fmt: skip
     return 1 if wrong else 0
 

@@ -35,13 +35,53 @@ def environment(threads):
     return dropped
 
 
-def begin(threads):
+#: The kernels of OpenBLAS for an instruction set, and NumPy's names of what is no more than it.
+EQUALS = {
+    "x86_64_v2": ("Nehalem", ()),
+    "x86_64_v3": ("Haswell", ("X86_V3", "AVX", "F16C", "FMA3", "AVX2")),
+    "x86_64_v4": (
+        "SkylakeX", ("X86_V3", "X86_V4", "AVX", "F16C", "FMA3", "AVX2", "AVX512F", "AVX512CD",
+                     "AVX512_SKX"),
+    ),
+}  # fmt: skip
+
+
+def restrict(isa):
+    """Let nncore and NumPy use this instruction set and no better one, as on such a processor.
+
+    For processes that begin afterwards.
+    """
+    from numpy._core import _multiarray_umath as numpy_core
+
+    blas, allowed = EQUALS[isa]
+    better = [
+        name
+        for name in numpy_core.__cpu_dispatch__
+        if numpy_core.__cpu_features__[name] and name not in allowed
+    ]
+    os.environ.update(
+        NNCORE_ISA=isa, OPENBLAS_CORETYPE=blas, NPY_DISABLE_CPU_FEATURES=" ".join(better)
+    )
+
+
+def clock():
+    """Return the clock of this run: the wall's, or with --cpu-time the processor's."""
+    return time.process_time if os.environ.get("NNCORE_BENCH_CPU_TIME") else time.perf_counter
+
+
+def begin(threads, isa=None, cpu_time=False):
     """Begin anew where the environment has to be another when Python starts."""
     sys.stdout.reconfigure(line_buffering=True)  # to a file, too, as it comes
-    if os.environ.get("NNCORE_BENCH_STARTED") == str(threads):
+    if cpu_time and threads > 1:
+        sys.exit("--cpu-time is for one thread: it adds up what all threads use")
+    os.environ["NNCORE_BENCH_CPU_TIME"] = "1" if cpu_time else ""
+    started = f"{threads} {isa or ''}".strip()
+    if os.environ.get("NNCORE_BENCH_STARTED") == started:
         return os.environ["NNCORE_BENCH_DROPPED"].split()
     dropped = environment(threads)
-    os.environ["NNCORE_BENCH_STARTED"] = str(threads)
+    if isa:
+        restrict(isa)
+    os.environ["NNCORE_BENCH_STARTED"] = started
     os.environ["NNCORE_BENCH_DROPPED"] = " ".join(dropped)
     if dropped:
         print(f"not used here: {', '.join(dropped)} (they slow a current OpenBLAS down)")
@@ -58,6 +98,7 @@ def _serve(connection, name, threads, dtype):
         connection.send(("unsupported", f"not installed ({error})"))
         return
     rows = []
+    repeated = bench.repeated(lambda: peer.predict(rows[0]), clock=clock())
     while True:
         try:
             method, arguments = connection.recv()
@@ -67,7 +108,7 @@ def _serve(connection, name, threads, dtype):
             if method == "time_epochs":
                 connection.send(("done", _time_epochs(peer, *arguments)))
             elif method == "time_predict":
-                connection.send(("done", bench.repeated(lambda: peer.predict(rows[0]))(*arguments)))
+                connection.send(("done", repeated(*arguments)))
             elif method == "rows":
                 rows[:] = arguments
                 connection.send(("done", peer.predict(rows[0])))
@@ -89,9 +130,10 @@ def _time_epochs(peer, seconds):
         n = 1
     else:
         n = max(1, round(seconds / peer.epoch_seconds))
-    start = time.perf_counter()
+    now = clock()
+    start = now()
     peer.epochs(n)
-    took = time.perf_counter() - start
+    took = now() - start
     peer.epoch_seconds = took / n
     return 1e6 * took / n / peer.work.steps
 
@@ -201,6 +243,13 @@ def parser(description, peers=True):
     )
     if peers:
         result.add_argument("--peers", nargs="+", choices=list(PEERS), default=list(PEERS))
+        result.add_argument(
+            "--isa", choices=list(EQUALS), help="nncore and NumPy use this and no better one"
+        )
+        result.add_argument(
+            "--cpu-time", action="store_true",
+            help="time of the processor, not of the clock: where others use the machine, too",
+        )  # fmt: skip
     result.add_argument("--dtype", choices=("float32", "float64"), default="float32")
     result.add_argument("--threads", type=positive, default=1)
     result.add_argument("--repeats", type=positive, default=7)

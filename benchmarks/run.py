@@ -29,6 +29,7 @@ def main() -> int:
         ("training-float64", ["training.py", "--dtype", "float64", *short]),
         ("inference", ["inference.py", *short]),
         ("optimizers", ["optimizers.py", *short]),
+        ("record", ["record.py", *short]),
         ("threads", ["threads.py", *short]),
         ("jobs", ["jobs.py", *(["--repeats", "1"] if options.quick else [])]),
         ("memory", ["memory.py", *few]),

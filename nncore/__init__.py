@@ -11,7 +11,10 @@
 
 from __future__ import annotations
 
+#: The version, as in ``nncore --version``.
 __version__ = "0.1.0"
+
+from typing import TYPE_CHECKING, Any
 
 try:
     from nncore import (
@@ -33,7 +36,13 @@ try:
     from nncore.layers import Input
     from nncore.models import Sequential
     from nncore.random import set_random_seed
-    from nncore.runtime import get_num_threads, set_num_threads, show_config
+    from nncore.record import Record
+    from nncore.runtime import (
+        get_num_threads,
+        register_threadpoolctl,
+        set_num_threads,
+        show_config,
+    )
     from nncore.saving import load_model
 except ImportError as error:
     if (error.name or "").partition(".")[0] != "nncore":
@@ -43,8 +52,12 @@ except ImportError as error:
         f"incomplete; pip install --force-reinstall nncore"
     ) from error
 
+if TYPE_CHECKING:
+    from nncore import plot
+
 __all__ = [
     "Input",
+    "Record",
     "Sequential",
     "__version__",
     "activations",
@@ -60,10 +73,25 @@ __all__ = [
     "losses",
     "metrics",
     "optimizers",
+    "plot",
     "random",
+    "register_threadpoolctl",
     "regularizers",
     "set_num_threads",
     "set_random_seed",
     "show_config",
     "utils",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import ``nncore.plot`` when it is first asked for."""
+    if name == "plot":
+        import importlib
+
+        return importlib.import_module("nncore.plot")
+    raise AttributeError(f"module 'nncore' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,10 +1,11 @@
 # What every compiled core (nncore._core_<instruction set>_<f32 or f64>) has.
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
 from nncore.plan import Plan
+from nncore.verify import Tables
 
 DTYPE: str
 TILE: tuple[int, int]
@@ -15,8 +16,8 @@ METRICS: tuple[str, ...]
 OPTIMIZERS: dict[str, int]
 REDUCTIONS: dict[str, int]
 HYPER: tuple[str, ...]
-OPS: dict[str, str]
-INPUTS: dict[str, str]
+OBSERVATIONS: tuple[str, ...]
+TABLES: Tables
 SOURCE_CODES: tuple[str, ...]
 
 _Array = NDArray[Any]
@@ -47,6 +48,8 @@ class Executor:
     def scratch_size(self) -> int: ...
     n_threads: int
     def check_predicts(self) -> None: ...
+    def check_between(self, other: Executor) -> None: ...
+    def check_kept(self, number: int, array: object, n_batches: int, size: int) -> None: ...
     def check_totals(self, totals: object) -> None: ...
     def check_vector(self, name: str, array: _Array, shape: tuple[int, ...]) -> None: ...
     def set_hyper(self, hyper: Mapping[str, float]) -> None: ...
@@ -65,6 +68,11 @@ class Executor:
         losses: _Array | None = None,
         totals: _Array | None = None,
         seconds: float = ...,
+        kept: Sequence[_Array] | None = None,
+        observed: _Array | None = None,
+        every: int = 1,
+        past: int = 0,
+        between: Executor | None = None,
     ) -> int: ...
     def predict(self, x: _Array, out: _Array) -> None: ...
     def load(
@@ -95,10 +103,7 @@ class Predictor:
     ) -> None: ...
     def predict(self, x: object) -> _Array | None: ...
 
-def parse_op(op: str) -> list[dict[str, tuple[str, str, bool]]]: ...
 def verify(plan: Plan, n_slots: int) -> None: ...
-def verify_kind(plan: Plan, step: Any, where: str, fail: Any) -> None: ...
-def verify_target(plan: Plan, step: Any, where: str, fail: Any, labels: bool) -> None: ...
 def activate_into(kind: str, z: _Array, y: _Array, alpha: float = 0.0) -> None: ...
 def activate_backward_into(
     kind: str, dy: _Array, zy: _Array, dx: _Array, alpha: float = 0.0
@@ -122,6 +127,7 @@ def metric_of(
     r: _Array | None,
     alpha: float = 0.0,
 ) -> tuple[float, float]: ...
+def observe_of(kind: str, v: _Array, low: float = 0.0, high: float = 0.0) -> float: ...
 def update_into(
     kind: str,
     w: _Array,
@@ -166,6 +172,7 @@ def scratch_spare(
     a_step: int,
     a_transposed: bool,
     b_transposed: bool,
+    b_slack: bool,
     n_threads: int,
 ) -> int: ...
 
@@ -179,6 +186,7 @@ class Core(Protocol):
     LOSSES: tuple[str, ...]
     METRICS: tuple[str, ...]
     OPTIMIZERS: dict[str, int]
+    OBSERVATIONS: tuple[str, ...]
 
     Executor: type[Any]
     Predictor: type[Any]
@@ -187,6 +195,7 @@ class Core(Protocol):
     activate_backward_into: Any
     loss_into: Any
     metric_of: Any
+    observe_of: Any
     update_into: Any
     dense_into: Any
     dense_backward_data_into: Any

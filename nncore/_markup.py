@@ -103,7 +103,7 @@ class Formula:
         return Formula(
             f"-{inner.text}",
             f"-{inner.tex}",
-            f"<mo>&#x2212;</mo>{inner.mathml}",
+            f"<mrow><mo>&#x2212;</mo>{inner.mathml}</mrow>",
             _SUM,
             _computed(operator.neg, self),
         )
@@ -175,7 +175,7 @@ def _written(digits: str) -> Formula:
     if digits in ("nan", "inf", "-inf"):
         tex = {"nan": r"\mathrm{NaN}", "inf": r"\infty", "-inf": r"-\infty"}[digits]
     if digits.startswith("-"):
-        mathml = f"<mo>&#x2212;</mo>{mathml}"
+        mathml = f"<mrow><mo>&#x2212;</mo>{mathml}</mrow>"  # in a row of its own: a sign
     binds = _SUM if digits.startswith("-") else _PRODUCT if exponent else _ATOM
     return Formula(digits, tex, mathml, binds, float(digits))
 
@@ -480,16 +480,43 @@ def _html(block: Any) -> str:
     if isinstance(block, _Paragraph):
         return f"<p>{''.join(_part(p) for p in block.parts)}</p>"
     if isinstance(block, _Equations):
-        rows = []
-        for line in block.lines:
-            for i, part in enumerate(line[1:] or line):
-                first = line[0].mathml if i == 0 and len(line) > 1 else ""
-                sign = "<mo>=</mo>" if len(line) > 1 else ""
-                rows.append(
-                    f'<mtr><mtd style="text-align: right">{first}</mtd><mtd>{sign}</mtd>'
-                    f'<mtd style="text-align: left">{part.mathml}</mtd></mtr>'
-                )
-        return f'<math display="block"><mtable displaystyle="true">{"".join(rows)}</mtable></math>'
-    head = "".join(f"<th>{escape(cell)}</th>" for cell in block.head)
-    body = "".join(f"<tr>{''.join(f'<td>{_part(p)}</td>' for p in row)}</tr>" for row in block.rows)
+        rows = "".join(_html_equation(line, first=i == 0) for i, line in enumerate(block.lines))
+        # Not display="block", which would centre each by itself; a long one scrolls.
+        return (
+            f'<div style="margin: 0.6em 0 0.9em 1.5em; overflow-x: auto">'
+            f'<math><mtable displaystyle="true">{rows}</mtable></math></div>'
+        )
+    cell = 'style="text-align: left; padding: 0.15em 1.2em 0.15em 0"'
+    head = "".join(f"<th {cell}>{escape(word)}</th>" for word in block.head)
+    body = "".join(
+        f"<tr>{''.join(f'<td {cell}>{_part(p)}</td>' for p in row)}</tr>" for row in block.rows
+    )
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+#: Characters of an equation that stands in one line of a page; a longer one takes a line a part.
+_HTML_LINE = 80
+
+
+def _html_equation(line: tuple[Formula, ...], *, first: bool) -> str:
+    """Return the rows of one equation: what it is of, the sign, what it equals."""
+    above = "0" if first else "0.55em"
+    if len(line) == 1:
+        return _html_row("", "", line[0].mathml, above)
+    equals = "<mo>=</mo>"
+    # A fraction is narrower than the text of it.
+    if len(re.sub(r"\bd\S+/d\S+", "dy/d", " = ".join(part.text for part in line))) <= _HTML_LINE:
+        whole = equals.join(f"<mrow>{part.mathml}</mrow>" for part in line[1:])
+        return _html_row(line[0].mathml, equals, whole, above)
+    rows = [_html_row(line[0].mathml, equals, line[1].mathml, above)]
+    rows += [_html_row("", equals, part.mathml, "0.3em") for part in line[2:]]
+    return "".join(rows)
+
+
+def _html_row(left: str, sign: str, right: str, above: str) -> str:
+    padding = f"padding: {above} 0.15em 0.15em"
+    return (
+        f'<mtr><mtd style="text-align: right; {padding}">{left}</mtd>'
+        f'<mtd style="{padding}">{sign}</mtd>'
+        f'<mtd style="text-align: left; {padding}">{right}</mtd></mtr>'
+    )

@@ -14,15 +14,40 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 __all__ = [
+    "PUBLIC",
+    "UnknownNameError",
     "build",
     "check_bool",
     "check_choice",
     "check_integer",
     "check_real",
+    "glossary",
     "object_config",
     "snake_case",
     "unknown_name",
 ]
+
+
+#: The words of the public API for what the glossary of ``docs/design.md`` calls w and b.
+PUBLIC = {"kernel": "w", "bias": "b"}
+
+
+class UnknownNameError(KeyError):
+    """A KeyError that shows its text as it is, not quoted."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+def glossary(name: str) -> str:
+    """Return a name with the glossary's word for a parameter.
+
+    Examples
+    --------
+    >>> glossary("hidden.kernel"), glossary("hidden.bias.next"), glossary("hidden.dw")
+    ('hidden.w', 'hidden.b.next', 'hidden.dw')
+    """
+    return re.sub(r"\.(kernel|bias)(?=\.|$)", lambda found: f".{PUBLIC[found[1]]}", name)
 
 
 def snake_case(name: str) -> str:

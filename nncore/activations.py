@@ -130,17 +130,50 @@ def _softmax(axis: int = -1) -> Activation:
 
 
 def linear(x: npt.ArrayLike) -> Array:
-    """Return ``x``."""
+    """Return ``x``.
+
+    Parameters
+    ----------
+    x : array-like
+        Input.
+
+    Returns
+    -------
+    ndarray
+        Of x's shape.
+    """
     return Activation("linear")(x)
 
 
 def sigmoid(x: npt.ArrayLike) -> Array:
-    """Return ``1 / (1 + exp(-x))``, in (0, 1)."""
+    """Return ``1 / (1 + exp(-x))``, in (0, 1).
+
+    Parameters
+    ----------
+    x : array-like
+        Input.
+
+    Returns
+    -------
+    ndarray
+        Of x's shape.
+    """
     return Activation("sigmoid")(x)
 
 
 def tanh(x: npt.ArrayLike) -> Array:
-    """Return the hyperbolic tangent of ``x``, in (-1, 1)."""
+    """Return the hyperbolic tangent of ``x``, in (-1, 1).
+
+    Parameters
+    ----------
+    x : array-like
+        Input.
+
+    Returns
+    -------
+    ndarray
+        Of x's shape.
+    """
     return Activation("tanh")(x)
 
 
@@ -185,7 +218,18 @@ def leaky_relu(x: npt.ArrayLike, negative_slope: float = 0.2) -> Array:
 
 
 def relu6(x: npt.ArrayLike) -> Array:
-    """Return ``min(max(x, 0), 6)``."""
+    """Return ``min(max(x, 0), 6)``.
+
+    Parameters
+    ----------
+    x : array-like
+        Input.
+
+    Returns
+    -------
+    ndarray
+        Of x's shape.
+    """
     return Activation("relu6")(x)
 
 
@@ -209,6 +253,16 @@ def elu(x: npt.ArrayLike, alpha: float = 1.0) -> Array:
 
 def selu(x: npt.ArrayLike) -> Array:
     """Return ``1.0507 * elu(x, 1.6733)``, with the constants at full precision.
+
+    Parameters
+    ----------
+    x : array-like
+        Input.
+
+    Returns
+    -------
+    ndarray
+        Of x's shape.
 
     References
     ----------
@@ -235,7 +289,18 @@ def gelu(x: npt.ArrayLike, approximate: bool = False) -> Array:
 
 
 def silu(x: npt.ArrayLike) -> Array:
-    """Return ``x * sigmoid(x)``, also called swish."""
+    """Return ``x * sigmoid(x)``, also called swish.
+
+    Parameters
+    ----------
+    x : array-like
+        Input.
+
+    Returns
+    -------
+    ndarray
+        Of x's shape.
+    """
     return Activation("silu")(x)
 
 
@@ -243,17 +308,49 @@ swish = silu
 
 
 def softplus(x: npt.ArrayLike) -> Array:
-    """Return ``log(1 + exp(x))``."""
+    """Return ``log(1 + exp(x))``.
+
+    Parameters
+    ----------
+    x : array-like
+        Input.
+
+    Returns
+    -------
+    ndarray
+        Of x's shape.
+    """
     return Activation("softplus")(x)
 
 
 def softsign(x: npt.ArrayLike) -> Array:
-    """Return ``x / (1 + |x|)``."""
+    """Return ``x / (1 + |x|)``.
+
+    Parameters
+    ----------
+    x : array-like
+        Input.
+
+    Returns
+    -------
+    ndarray
+        Of x's shape.
+    """
     return Activation("softsign")(x)
 
 
 def mish(x: npt.ArrayLike) -> Array:
     """Return ``x * tanh(softplus(x))``.
+
+    Parameters
+    ----------
+    x : array-like
+        Input.
+
+    Returns
+    -------
+    ndarray
+        Of x's shape.
 
     References
     ----------
@@ -263,17 +360,50 @@ def mish(x: npt.ArrayLike) -> Array:
 
 
 def exponential(x: npt.ArrayLike) -> Array:
-    """Return ``exp(x)``."""
+    """Return ``exp(x)``.
+
+    Parameters
+    ----------
+    x : array-like
+        Input.
+
+    Returns
+    -------
+    ndarray
+        Of x's shape.
+    """
     return Activation("exponential")(x)
 
 
 def hard_sigmoid(x: npt.ArrayLike) -> Array:
-    """Return ``relu6(x + 3) / 6``."""
+    """Return ``relu6(x + 3) / 6``.
+
+    Parameters
+    ----------
+    x : array-like
+        Input.
+
+    Returns
+    -------
+    ndarray
+        Of x's shape.
+    """
     return Activation("hard_sigmoid")(x)
 
 
 def log_sigmoid(x: npt.ArrayLike) -> Array:
-    """Return ``log(sigmoid(x)) = -softplus(-x)``."""
+    """Return ``log(sigmoid(x)) = -softplus(-x)``.
+
+    Parameters
+    ----------
+    x : array-like
+        Input.
+
+    Returns
+    -------
+    ndarray
+        Of x's shape.
+    """
     return Activation("log_sigmoid")(x)
 
 

@@ -194,17 +194,19 @@ def interleave(
     return times
 
 
-def repeated(call: Callable[[], object], units: int = 1) -> Callable[[float], float]:
+def repeated(
+    call: Callable[[], object], units: int = 1, clock: Callable[[], float] = time.perf_counter
+) -> Callable[[float], float]:
     """Return a runner for :func:`interleave` that calls again and again."""
 
     def run_for(seconds: float) -> float:
         done, rounds = 0, 1
-        begin = time.perf_counter()
+        begin = clock()
         while True:
             for _ in range(rounds):
                 call()
             done += rounds
-            took = time.perf_counter() - begin
+            took = clock() - begin
             if took >= seconds:
                 return 1e6 * took / done / units
             # About a tenth of the time between two looks at the clock.

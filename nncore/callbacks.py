@@ -336,12 +336,15 @@ class History(Callback):
         For ``"loss"``, each metric and, with validation data, their ``"val_"`` twins.
     epoch : list of int
         Numbers of the epochs, counted from 0.
+    epochs_of : dict of str to list of int
+        The epoch of each entry of ``history``: with ``validation_freq`` some have no validation.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.history: dict[str, list[Any]] = {}
         self.epoch: list[int] = []
+        self.epochs_of: dict[str, list[int]] = {}
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Start counting epochs anew."""
@@ -352,6 +355,7 @@ class History(Callback):
         self.epoch.append(epoch)
         for name, value in (logs or {}).items():
             self.history.setdefault(name, []).append(value)
+            self.epochs_of.setdefault(name, []).append(epoch)
         if self.model is not None:
             self.model.history = self
 

@@ -21,6 +21,7 @@ from nncore import data
 from nncore import losses as losses_module
 from nncore import metrics as metrics_module
 from nncore import optimizers as optimizers_module
+from nncore._processors import MOST_THREADS
 from nncore.data import Rows
 from nncore.losses import Loss
 from nncore.metrics import Metric
@@ -29,6 +30,7 @@ from nncore.optimizers import Optimizer
 if TYPE_CHECKING:
     from nncore.callbacks import History
     from nncore.layers import Layer
+    from nncore.watch import Watch
 
 __all__ = ["Compiled", "aligned"]
 
@@ -51,9 +53,6 @@ if hasattr(os, "register_at_fork"):
 #: Executors that a model keeps: to train and to test, with and without weights of rows, and as many
 #: again for settings that were changed in between.
 MOST_EXECUTORS = 8
-
-#: The largest pool of threads.
-MOST_THREADS = 256
 
 
 def aligned(shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
@@ -148,7 +147,7 @@ class Compiled:
             unless ``batch_size`` is given) and "momentum".
         loss : str or Loss
             Any of :mod:`nncore.losses`.
-        loss_weights
+        loss_weights : optional
             None, or 1 (there is one output).
         metrics, weighted_metrics : list, optional
             Names, :mod:`nncore.metrics` objects or functions of ``(y_true, y_pred)``.
@@ -156,7 +155,7 @@ class Compiled:
             "accuracy" means what it means in Keras: binary with one output, sparse for
             integer labels, else categorical.  A metric written in Python sees the outputs
             of the model as ``predict`` gives them (no dropout), before the batch's update.
-        run_eagerly, steps_per_execution, jit_compile, auto_scale_loss
+        run_eagerly, steps_per_execution, jit_compile, auto_scale_loss : optional
             Accepted for Keras's sake; they change nothing here.
         engine : {"compiled", "reference"}
             "reference" runs the plain NumPy executor of the same plan.
@@ -533,8 +532,11 @@ class Compiled:
 
     # --- executors ---
 
-    def _executor(self, mode: str, weights: bool, rows: int) -> Any:
-        """Return an executor for batches of up to ``rows``, with the optimizer's settings."""
+    def _executor(self, mode: str, weights: bool, rows: int, watch: Watch | None = None) -> Any:
+        """Return an executor for batches of up to ``rows``, with the optimizer's settings.
+
+        With ``watch`` for steps that are recorded.
+        """
         optimizer = self._optimizer
         assert optimizer is not None
         key: tuple[Any, ...] = (mode, weights)
@@ -549,10 +551,11 @@ class Compiled:
                 optimizer.clipvalue,
                 optimizer.global_clipnorm,
                 *((layer.trainable, getattr(layer, "rate", 0.0)) for layer in self._layers),
+                None if watch is None else watch.entries,
             )
         entry = self._executors.get(key)
         if entry is None or entry[0].batch_size < rows:
-            entry = self._new_executor(mode, weights, rows, hyper)
+            entry = self._new_executor(mode, weights, rows, hyper, watch)
             if len(self._executors) >= MOST_EXECUTORS:
                 self._executors.pop(next(iter(self._executors)))  # the oldest
             self._executors[key] = entry
@@ -565,23 +568,30 @@ class Compiled:
         return executor
 
     def _new_executor(
-        self, mode: str, weights: bool, rows: int, hyper: dict[str, float]
+        self,
+        mode: str,
+        weights: bool,
+        rows: int,
+        hyper: dict[str, float],
+        watch: Watch | None = None,
     ) -> tuple[Any, dict[str, float]]:
         from nncore import compiler
 
         train = mode == "train"
-        plan = compiler.compile_plan(
-            self._layers,
-            mode,  # type: ignore[arg-type]
-            loss=None if mode == "predict" else self._loss,
-            metrics=()
+        settings: dict[str, Any] = {
+            "loss": None if mode == "predict" else self._loss,
+            "metrics": ()
             if mode == "predict"
             else [m for m in self._resolve()[0] if m.kernel is not None],
-            optimizer=self._optimizer if train else None,
-            weights=weights,
+            "optimizer": self._optimizer if train else None,
+            "weights": weights,
             # Gradients first, where a batch takes long: until the update Ctrl-C can stop it.
-            fused=compiler.is_short(rows * self.parameters.size, self.dtype),
-        )
+            "fused": compiler.is_short(rows * self.parameters.size, self.dtype),
+        }
+        if watch is not None:
+            plan = watch.plan(self._layers, **settings)
+        else:
+            plan = compiler.compile_plan(self._layers, mode, **settings)  # type: ignore[arg-type]
         executor = compiler.make_executor(
             plan,
             self.parameters,

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from nncore.metrics import Metric
     from nncore.optimizers import Optimizer
 
-__all__ = ["Executor", "Mode", "compile_plan", "make_executor", "make_predictor"]
+__all__ = ["Executor", "Mode", "absorbs", "compile_plan", "make_executor", "make_predictor"]
 
 Mode = Literal["train", "test", "predict"]
 
@@ -82,6 +82,11 @@ class Executor(Protocol):
         losses: NDArray[Any] | None = None,
         totals: NDArray[Any] | None = None,
         seconds: float = ...,
+        kept: Sequence[NDArray[Any]] | None = None,
+        observed: NDArray[Any] | None = None,
+        every: int = 1,
+        past: int = 0,
+        between: Any = None,
     ) -> int:
         """Run batch after batch; return the number done."""
 
@@ -217,15 +222,30 @@ def _raw_loss(ops: list[_Op], loss: Loss) -> tuple[str, bool]:
     """
     if loss.from_logits and loss.kernel_from_raw is not None:
         return loss.kernel_from_raw, False
-    last = ops[-1] if ops else None
-    if (
-        last is not None
-        and loss.kernel_from_raw is not None
-        and loss.kernel in _FUSED_LOSSES.get(last.activation, ())
-        and getattr(last.layer, "activity_regularizer", None) is None
-    ):
+    if ops and absorbs(ops[-1].layer, loss, ops[-1].activation):
+        assert loss.kernel_from_raw is not None
         return loss.kernel_from_raw, True
     return loss.kernel, False
+
+
+def absorbs(layer: Any, loss: Loss, activation: str | None = None) -> bool:
+    """Tell whether a loss takes in the activation of the last layer that computes something.
+
+    Parameters
+    ----------
+    layer : Layer
+    loss : Loss
+    activation : str, optional
+        Default: the layer's.
+    """
+    if activation is None:
+        activation = getattr(getattr(layer, "activation", None), "name", "linear")
+    return (
+        loss.kernel_from_raw is not None
+        and not loss.from_logits
+        and loss.kernel in _FUSED_LOSSES.get(activation, ())
+        and getattr(layer, "activity_regularizer", None) is None
+    )
 
 
 def compile_plan(

@@ -67,7 +67,7 @@ class Explanation:
 
     @property
     def html(self) -> str:
-        """As HTML, formulas in MathML: no script, no style, nothing from a network."""
+        """As HTML, formulas in MathML: no script, no style sheet, nothing from a network."""
         return self._document.html()
 
     def _repr_html_(self) -> str:
@@ -78,7 +78,22 @@ class Explanation:
 
 
 def explain(trace: Trace, what: str | None = None, lang: str = "en") -> Explanation:
-    """Explain a step, or the gradient of one parameter; see :meth:`nncore.trace.Trace.explain`."""
+    """Explain a step, or the gradient of one parameter; see :meth:`nncore.trace.Trace.explain`.
+
+    Parameters
+    ----------
+    trace : Trace
+        A step.
+    what : str, optional
+        ``"hidden.kernel[0, 1]"``; default: the whole step.
+    lang : {"en", "ko"}, default "en"
+        The language.
+
+    Returns
+    -------
+    Explanation
+        To print, or to show in a notebook.
+    """
     _names.check_choice("explain", "lang", lang, LANGUAGES)
     story = _Story(trace, lang)
     if what is None:
@@ -162,10 +177,35 @@ class _Stage:
         return self.layer.activation != "softmax"
 
 
-def _computes(layer: LayerTrace) -> bool:
+def computes(layer: LayerTrace) -> bool:
+    """Tell whether a layer computes something; a Flatten hands on what it gets."""
     if layer.kind == "Dense" or layer.activation != "linear" or layer.kind == "Rescaling":
         return True
     return layer.kind == "Dropout" and layer.alpha > 0
+
+
+def letters(layers: Sequence[LayerTrace]) -> list[tuple[str, str]]:
+    """Return how the outputs of each layer are called: a letter, and the layer's number above it.
+
+    ``h`` for a hidden Dense layer, ``a`` for another one, ``o`` for the last; a number where
+    there are several of a kind.
+
+    Parameters
+    ----------
+    layers : sequence of LayerTrace
+        Those that compute something.
+    """
+    if not layers:
+        return []
+    n_hidden = sum(layer.kind == "Dense" for layer in layers[:-1])
+    n = {"h": n_hidden, "a": len(layers) - 1 - n_hidden}
+    count = {"h": 0, "a": 0}
+    found = []
+    for layer in layers[:-1]:
+        letter = "h" if layer.kind == "Dense" else "a"
+        count[letter] += 1
+        found.append((letter, str(count[letter]) if n[letter] > 1 else ""))
+    return [*found, ("o", "")]
 
 
 class _Story:
@@ -178,8 +218,7 @@ class _Story:
         self.digits = 8 if trace.dtype == "float64" else 6
         self.row = 0
         self.E = atom("E")
-        layers = [layer for layer in trace.layers if _computes(layer)]
-        dense = [layer for layer in layers if layer.kind == "Dense"]
+        layers = [layer for layer in trace.layers if computes(layer)]
         sizes = [trace[name].size for name in trace if re.fullmatch(r".+\.[wb]", name)]
         self.n_parameters = sum(sizes)
         widths = [trace[f"{layer.name}.y"].shape[1] for layer in layers]
@@ -190,18 +229,9 @@ class _Story:
             and len(layers) <= MOST_LAYERS
         )
         self.stages: list[_Stage] = []
-        hidden = len(dense) - (bool(layers) and layers[-1].kind == "Dense")
-        others = sum(layer.kind != "Dense" for layer in layers[:-1])
-        count = z = w = b = other = 0
-        for i, layer in enumerate(layers):
-            if layer.kind == "Dense":
-                count += 1
-                letter, sup = "h", str(count) if hidden > 1 else ""
-            else:
-                other += 1
-                letter, sup = "a", str(other) if others > 1 else ""
-            if i == len(layers) - 1:
-                letter, sup = "o", ""
+        count = z = w = b = 0
+        for i, (layer, (letter, sup)) in enumerate(zip(layers, letters(layers), strict=True)):
+            count += layer.kind == "Dense"
             number = count if layer.kind == "Dense" else 0
             self.stages.append(_Stage(layer, i, number, letter, sup, z, w, b))
             if layer.kind == "Dense":
@@ -1223,7 +1253,7 @@ def _primed(formula: Formula) -> Formula:
     return Formula(
         f"{formula.text}'",
         f"{{{formula.tex}}}'",
-        f"<msup><mrow>{formula.mathml}</mrow><mo>&#x2032;</mo></msup>",
+        f"<msup><mrow>{formula.mathml}</mrow><mo lspace='0' mathsize='130%'>&#x2032;</mo></msup>",
     )
 
 

@@ -20,7 +20,7 @@ __all__ = ["GradientCheck", "ParameterCheck", "check_gradients"]
 
 @dataclass(frozen=True, slots=True)
 class ParameterCheck:
-    """What :func:`check_gradients` found for one parameter.
+    """What :func:`nncore.check_gradients` found for one parameter.
 
     Attributes
     ----------
@@ -30,12 +30,12 @@ class ParameterCheck:
     checked : int
         How many of its elements were compared.
     kinks : int
-        How many of them lie so near a kink (relu at 0, |e| at 0) that the loss has another slope
-        on each side and the gradient is one of the two: neither right nor wrong.
+        How many of them lie so near a kink (relu at 0, ``|e|`` at 0) that the loss has another
+        slope on each side and the gradient is one of the two: neither right nor wrong.
     wrong : int
         How many disagree.
     error : float
-        The largest relative error, |gradient - numerical| / the larger of the two, of the
+        The largest relative error, ``|gradient - numerical|`` / the larger of the two, of the
         elements that have no kink and whose gradient is more than the rounding of the difference.
     worst : tuple of int
         Where the difference is largest compared with what is allowed.
@@ -61,7 +61,7 @@ class ParameterCheck:
 
 @dataclass(frozen=True, slots=True)
 class GradientCheck:
-    """The result of :func:`check_gradients`: true if all gradients agree; printed, a table.
+    """The result of :func:`nncore.check_gradients`: true if all gradients agree; printed, a table.
 
     Attributes
     ----------
@@ -138,7 +138,7 @@ def check_gradients(
     ----------
     model : Sequential
         Compiled.
-    x, y, sample_weight
+    x, y, sample_weight : array-like
         A few rows, as for ``train_on_batch``.
     step : float, default 1e-5
         h is this times the larger of 1 and ``|w|``.

@@ -524,7 +524,18 @@ _KNOWN: dict[str, type[Initializer]] = {
 
 
 def serialize(initializer: Any) -> dict[str, Any]:
-    """Return ``{"class_name": ..., "config": ...}`` of an initializer."""
+    """Return ``{"class_name": ..., "config": ...}`` of an initializer.
+
+    Parameters
+    ----------
+    initializer : Initializer
+        What is to be written down.
+
+    Returns
+    -------
+    dict
+        What :func:`deserialize` reads.
+    """
     if not hasattr(initializer, "get_config"):
         raise TypeError(
             f"initializer {initializer!r} has no get_config and cannot be written to a file; "
@@ -536,7 +547,25 @@ def serialize(initializer: Any) -> dict[str, Any]:
 def deserialize(
     config: Mapping[str, Any] | str, custom_objects: Mapping[str, Any] | None = None
 ) -> Any:
-    """Make an initializer from what :func:`serialize` returned, or from a name."""
+    """Make an initializer from what :func:`serialize` returned, or from a name.
+
+    Parameters
+    ----------
+    config : mapping or str
+        ``{"class_name": ..., "config": arguments}``, or a name.
+    custom_objects : mapping, optional
+        Own classes by their names.
+
+    Returns
+    -------
+    Initializer
+        A new object.
+
+    Raises
+    ------
+    ValueError
+        An unknown name.
+    """
     return _names.build("initializer", config, _KNOWN, custom_objects)
 
 

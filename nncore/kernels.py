@@ -38,6 +38,8 @@ __all__ = [
     "metric",
     "metrics",
     "names",
+    "observations",
+    "observe",
     "optimizers",
     "permutation",
     "update",
@@ -47,7 +49,13 @@ _Array = npt.NDArray[Any]
 
 
 def names() -> Iterator[str]:
-    """Yield the name of every kernel: activations, derivatives, losses, metrics, updates."""
+    """Yield the name of every kernel: activations, derivatives, losses, metrics, updates.
+
+    Yields
+    ------
+    str
+        ``"dense"``, ``"relu"``, ...
+    """
     core = runtime.core("float32")
     yield from ("dense", "dense_backward_data", "dense_backward_weights", "dropout")
     for name in core.ACTIVATIONS:
@@ -64,7 +72,18 @@ def activations() -> tuple[str, ...]:
 
 
 def derivative_reads(name: str) -> str:
-    """Return ``"z"`` or ``"y"``: what the derivative of an activation reads."""
+    """Return ``"z"`` or ``"y"``: what the derivative of an activation reads.
+
+    Parameters
+    ----------
+    name : str
+        One of :func:`activations`.
+
+    Returns
+    -------
+    str
+        ``"z"``, the value before it, or ``"y"``, the value after it.
+    """
     _known("activation", name, runtime.core("float32").ACTIVATIONS)
     return runtime.core("float32").ACTIVATIONS[name]
 
@@ -82,6 +101,11 @@ def metrics() -> tuple[str, ...]:
 def optimizers() -> dict[str, int]:
     """Return the names of the optimizers, each with its number of slots."""
     return dict(runtime.core("float32").OPTIMIZERS)
+
+
+def observations() -> tuple[str, ...]:
+    """Return the names of what can be measured of an array."""
+    return tuple(runtime.core("float32").OBSERVATIONS)
 
 
 def _known(what: str, name: str, known: Any) -> None:
@@ -185,9 +209,11 @@ def activate_backward(
     name : str
         One of :func:`activations`.
     dy : array-like
+        The derivative by y.
     z_or_y : array-like
         What the derivative reads: ``z`` or ``y`` as :func:`derivative_reads` says.
     alpha : float, optional
+        The activation's parameter.
 
     Returns
     -------
@@ -216,9 +242,11 @@ def activate_derivative(name: str, z: npt.ArrayLike, alpha: float | None = None)
     Parameters
     ----------
     name : str
+        One of :func:`activations`, softmax aside.
     z : array-like
         The value before the activation; y is computed from it where the derivative reads y.
     alpha : float, optional
+        The activation's parameter.
 
     Returns
     -------
@@ -320,8 +348,51 @@ def loss(
 def loss_rows(
     name: str, y: npt.ArrayLike, t: npt.ArrayLike, alpha: float | None = None
 ) -> npt.NDArray[np.float64]:
-    """Return the loss of each row: float64, (rows,).  Parameters as for :func:`loss`."""
+    """Return the loss of each row.
+
+    Parameters
+    ----------
+    name : str
+        One of :func:`losses`.
+    y, t : array-like
+        Outputs and targets, as for :func:`loss`.
+    alpha : float, optional
+        The loss's parameter.
+
+    Returns
+    -------
+    ndarray of float64, (rows,)
+        Before weights and reduction.
+    """
     return _loss(name, y, t, None, alpha, "sum_over_batch_size")[2]
+
+
+def observe(name: str, v: npt.ArrayLike, low: float = 0.0, high: float = 1.0) -> float:
+    """Return the one number that watching a training makes of an array.
+
+    Parameters
+    ----------
+    name : str
+        ``"squares"``: the sum of squares, in float64; ``"dead"``: the share of columns that are 0
+        in every row; ``"saturated"``: the share of numbers that are at most ``low`` or at least
+        ``high``.  A NaN is not 0 and beyond no bound.
+    v : array-like, (rows, columns)
+        Not empty.
+    low, high : float
+        The bounds of "saturated"; the others do not read them.
+
+    Returns
+    -------
+    float
+    """
+    core = runtime.core("float32")
+    _known("observation", name, core.OBSERVATIONS)
+    array = _real("v", v)
+    dtype = _dtype(array)
+    low = _names.check_real(name, "low", low)
+    high = _names.check_real(name, "high", high)
+    found: float = runtime.core(dtype).observe_of(name, _matrix("v", array, dtype), low, high)
+    return found
 
 
 def metric(
@@ -338,9 +409,11 @@ def metric(
     name : str
         One of :func:`metrics`.
     y : array-like, (rows, columns)
+        Outputs.
     t : array-like
         Targets of y's shape, or integer labels for the ``sparse`` metrics.
     r : array-like, (rows,), optional
+        Weights of the rows.
     alpha : float, optional
         ``binary_accuracy``'s threshold (0.5), or k (5).
 
@@ -383,6 +456,7 @@ def update(
     slots : ndarray, (slots, \\*w.shape), optional
         The optimizer's state, of w's dtype; updated too.
     learning_rate : float
+        Of this update.
     iteration : int
         Updates done before (Adam's t is iteration + 1).
     **hyper : float
@@ -438,13 +512,17 @@ def dense(
     Parameters
     ----------
     x : array-like, (rows, n_in)
+        Inputs.
     w : array-like, (n_in, n_out)
+        The kernel.
     b : array-like, (n_out,), optional
+        The bias.
     activation : str
         One of :func:`activations`.
     alpha : float, optional
         The activation's parameter.
     n_threads : int, default 1
+        At most so many threads; the bits are the same for any number.
 
     Returns
     -------
@@ -488,13 +566,17 @@ def dense_backward_data(
     Parameters
     ----------
     dz : array-like, (rows, n_out)
+        The derivative by z.
     w : array-like, (n_in, n_out)
+        The kernel.
     activation : str
         Of the layer below; ``"linear"``: no factor.
     z_or_y : array-like, (rows, n_in), optional
         What its derivative reads, see :func:`derivative_reads`.
     alpha : float, optional
+        The activation's parameter.
     n_threads : int, default 1
+        At most so many threads; the bits are the same for any number.
 
     Returns
     -------
@@ -534,8 +616,11 @@ def dense_backward_weights(
     Parameters
     ----------
     x : array-like, (rows, n_in)
+        The layer's input.
     dz : array-like, (rows, n_out)
+        The derivative by z.
     n_threads : int, default 1
+        At most so many threads; the bits are the same for any number.
 
     Returns
     -------
@@ -558,6 +643,7 @@ def dropout(x: npt.ArrayLike, rate: float, seed: int = 0, iteration: int = 0) ->
     Parameters
     ----------
     x : array-like
+        Any shape.
     rate : float
         The share that is dropped, in [0, 1).
     seed, iteration : int
@@ -587,7 +673,9 @@ def permutation(n: int, seed: int = 0, epoch: int = 0) -> npt.NDArray[np.int64]:
     Parameters
     ----------
     n : int
+        How many.
     seed, epoch : int
+        Decide the order.
 
     Returns
     -------

@@ -13,6 +13,7 @@ from __future__ import annotations
 import copy
 import math
 import operator
+import os
 import threading
 import weakref
 from collections.abc import Mapping, Sequence
@@ -43,6 +44,16 @@ Shape = tuple[int, ...]
 
 _counters: dict[str, int] = {}
 _counters_lock = threading.Lock()
+
+
+def _after_fork_in_child() -> None:
+    # Another thread of the parent may have held it.
+    global _counters_lock
+    _counters_lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 def automatic_name(word: str) -> str:
@@ -366,6 +377,11 @@ class Layer:
     def set_weights(self, weights: Sequence[ArrayLike]) -> None:
         """Set the parameters from arrays in Keras's order and shapes.
 
+        Parameters
+        ----------
+        weights : list of array-like
+            Kernel, then bias.
+
         Raises
         ------
         ValueError
@@ -376,7 +392,7 @@ class Layer:
     # --- configuration ---
 
     def get_config(self) -> dict[str, Any]:
-        """Return what :meth:`from_config` needs to make the layer again (no weights)."""
+        """Return what :meth:`Layer.from_config` needs to make the layer again (no weights)."""
         settings: dict[str, Any] = {"name": self.name, "trainable": self.trainable}
         settings["dtype"] = self.dtype
         return settings
@@ -465,7 +481,7 @@ def set_parameters(
 
 
 class InputLayer(Layer):
-    """The shape of a model's input rows; made by :func:`Input`.
+    """The shape of a model's input rows; made by :func:`nncore.Input`.
 
     Parameters
     ----------
@@ -476,9 +492,12 @@ class InputLayer(Layer):
     dtype : str, optional
         Kept for Keras's sake: data of any real dtype is read where it lies and cast
         batch by batch.
-    name : str, optional
     batch_shape : tuple, optional
         ``(batch_size, *shape)`` instead of ``shape``.
+    name : str, optional
+        Default: ``"input_layer"``, numbered.
+    trainable : bool, default True
+        Kept for Keras's sake; there is nothing to train.
     """
 
     def __init__(
@@ -515,7 +534,7 @@ class InputLayer(Layer):
         return (self.batch_size, *self.shape)
 
     def get_config(self) -> dict[str, Any]:
-        """Return what :meth:`from_config` needs."""
+        """Return what :meth:`Layer.from_config` needs."""
         return {
             "name": self.name,
             "batch_shape": list(self.batch_shape),
@@ -542,11 +561,14 @@ def Input(  # noqa: N802  (Keras's name)
         Of one row, without the batch axis: ``(784,)`` or ``(28, 28)``.
     batch_size, dtype : optional
         Accepted; any number of rows of any real dtype is taken.
-    sparse, ragged, tensor, optional
-        Must keep their defaults: inputs are dense arrays.
+    sparse, ragged : bool, optional
+        Must not be True: inputs are dense arrays.
     batch_shape : tuple, optional
         ``(batch_size, *shape)`` instead of ``shape``.
     name : str, optional
+        Default: ``"input_layer"``, numbered.
+    tensor, optional : None and False
+        Must keep these defaults.
 
     Returns
     -------
@@ -590,13 +612,14 @@ class Dense(Layer):
     activation : str, Activation or layer, optional
         Any of :mod:`nncore.activations`; default: linear.
     use_bias : bool, default True
-    kernel_initializer : str or Initializer, default "glorot_uniform"
-    bias_initializer : str or Initializer, default "zeros"
+        Whether there is a ``b``.
+    kernel_initializer, bias_initializer : str, Initializer or callable
+        Any of :mod:`nncore.initializers`, default ``"glorot_uniform"`` and ``"zeros"``.
     kernel_regularizer, bias_regularizer, activity_regularizer : optional
         A :mod:`nncore.regularizers` object or name: penalties added to the loss.
-    kernel_constraint, bias_constraint, lora_rank, lora_alpha, quantization_config
+    kernel_constraint, bias_constraint, lora_rank, lora_alpha, quantization_config : None
         Must be None; here for Keras's argument order.
-    name, dtype, trainable, input_shape, input_dim
+    name, dtype, trainable, input_shape, input_dim : optional
         See :class:`Layer`.
 
     Raises
@@ -726,7 +749,7 @@ class Dense(Layer):
             p.assign(value)
 
     def get_config(self) -> dict[str, Any]:
-        """Return what :meth:`from_config` needs."""
+        """Return what :meth:`Layer.from_config` needs."""
         return {
             **super().get_config(),
             "units": self.units,
@@ -764,8 +787,9 @@ class Activation(Layer):
 
     Parameters
     ----------
-    activation : str or Activation
-    name, dtype, trainable, input_shape, input_dim
+    activation : str, Activation or layer
+        Any of :mod:`nncore.activations`.
+    name, dtype, trainable, input_shape, input_dim : optional
         See :class:`Layer`.
     """
 
@@ -798,7 +822,7 @@ class Activation(Layer):
         return shape
 
     def get_config(self) -> dict[str, Any]:
-        """Return what :meth:`from_config` needs."""
+        """Return what :meth:`Layer.from_config` needs."""
         return {**super().get_config(), "activation": activations.serialize(self.activation)}
 
 
@@ -813,8 +837,8 @@ class ReLU(Activation):
         Slope below zero (leaky ReLU); 0 when ``max_value`` is given.
     threshold : float, default 0
         Must be 0.
-    name, dtype, trainable, input_shape, input_dim
-        See :class:`Layer`.
+    **kwargs
+        ``name``, ``dtype``, ``trainable``, ``input_shape``, ``input_dim``: see :class:`Layer`.
     """
 
     def __init__(
@@ -848,7 +872,7 @@ class ReLU(Activation):
             self.activation = activations.Activation("leaky_relu", slope)
 
     def get_config(self) -> dict[str, Any]:
-        """Return what :meth:`from_config` needs."""
+        """Return what :meth:`Layer.from_config` needs."""
         settings = super().get_config()
         del settings["activation"]
         settings.update(max_value=self.max_value, negative_slope=self.negative_slope)
@@ -861,9 +885,9 @@ class LeakyReLU(Activation):
     Parameters
     ----------
     negative_slope : float, default 0.3
-        At least 0.  (Keras's default for the layer; its function has 0.2.)
-    name, dtype, trainable, input_shape, input_dim
-        See :class:`Layer`.
+        At least 0.  Keras's default for the layer; its function has 0.2.
+    **kwargs
+        ``name``, ``dtype``, ``trainable``, ``input_shape``, ``input_dim``: see :class:`Layer`.
     """
 
     def __init__(self, negative_slope: float = 0.3, **kwargs: Any) -> None:
@@ -876,7 +900,7 @@ class LeakyReLU(Activation):
         self.activation = activations.Activation("leaky_relu", self.negative_slope)
 
     def get_config(self) -> dict[str, Any]:
-        """Return what :meth:`from_config` needs."""
+        """Return what :meth:`Layer.from_config` needs."""
         settings = super().get_config()
         del settings["activation"]
         settings["negative_slope"] = self.negative_slope
@@ -890,8 +914,8 @@ class ELU(Activation):
     ----------
     alpha : float, default 1.0
         At least 0.
-    name, dtype, trainable, input_shape, input_dim
-        See :class:`Layer`.
+    **kwargs
+        ``name``, ``dtype``, ``trainable``, ``input_shape``, ``input_dim``: see :class:`Layer`.
     """
 
     def __init__(self, alpha: float = 1.0, **kwargs: Any) -> None:
@@ -902,7 +926,7 @@ class ELU(Activation):
         self.activation = activations.Activation("elu", self.alpha)
 
     def get_config(self) -> dict[str, Any]:
-        """Return what :meth:`from_config` needs."""
+        """Return what :meth:`Layer.from_config` needs."""
         settings = super().get_config()
         del settings["activation"]
         settings["alpha"] = self.alpha
@@ -916,8 +940,8 @@ class Softmax(Activation):
     ----------
     axis : int, default -1
         Must be the last axis: -1 (or 1).
-    name, dtype, trainable, input_shape, input_dim
-        See :class:`Layer`.
+    **kwargs
+        ``name``, ``dtype``, ``trainable``, ``input_shape``, ``input_dim``: see :class:`Layer`.
     """
 
     def __init__(self, axis: int = -1, **kwargs: Any) -> None:
@@ -927,7 +951,7 @@ class Softmax(Activation):
         self.axis = axis
 
     def get_config(self) -> dict[str, Any]:
-        """Return what :meth:`from_config` needs."""
+        """Return what :meth:`Layer.from_config` needs."""
         settings = super().get_config()
         del settings["activation"]
         settings["axis"] = self.axis
@@ -941,8 +965,8 @@ class Flatten(Layer):
     ----------
     data_format : str, optional
         None or ``"channels_last"`` (rows are read in C order).
-    name, dtype, trainable, input_shape, input_dim
-        See :class:`Layer`.
+    **kwargs
+        ``name``, ``dtype``, ``trainable``, ``input_shape``, ``input_dim``: see :class:`Layer`.
     """
 
     def __init__(self, data_format: str | None = None, **kwargs: Any) -> None:
@@ -963,9 +987,11 @@ class Rescaling(Layer):
     Parameters
     ----------
     scale : float
+        The factor.
     offset : float, default 0.0
-    name, dtype, trainable, input_shape, input_dim
-        See :class:`Layer`.
+        What is added.
+    **kwargs
+        ``name``, ``dtype``, ``trainable``, ``input_shape``, ``input_dim``: see :class:`Layer`.
     """
 
     def __init__(self, scale: float, offset: float = 0.0, **kwargs: Any) -> None:
@@ -974,7 +1000,7 @@ class Rescaling(Layer):
         self.offset = _real(self.label, "offset", offset)
 
     def get_config(self) -> dict[str, Any]:
-        """Return what :meth:`from_config` needs."""
+        """Return what :meth:`Layer.from_config` needs."""
         return {**super().get_config(), "scale": self.scale, "offset": self.offset}
 
 
@@ -991,10 +1017,10 @@ class Dropout(Layer):
     noise_shape : None
         Must be None: each element is dropped by itself.
     seed : int, optional
-        Default: drawn from :mod:`nncore.random`; :meth:`get_config` reports the one drawn,
+        Default: drawn from :mod:`nncore.random`; :meth:`Layer.get_config` reports the one drawn,
         so that a copy of the layer drops the same elements.
-    name, dtype, trainable, input_shape, input_dim
-        See :class:`Layer`.
+    **kwargs
+        ``name``, ``dtype``, ``trainable``, ``input_shape``, ``input_dim``: see :class:`Layer`.
 
     Notes
     -----
@@ -1031,7 +1057,7 @@ class Dropout(Layer):
         self.seed = int(seed)
 
     def get_config(self) -> dict[str, Any]:
-        """Return what :meth:`from_config` needs."""
+        """Return what :meth:`Layer.from_config` needs."""
         return {**super().get_config(), "rate": self.rate, "seed": self.seed}
 
 

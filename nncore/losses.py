@@ -490,7 +490,20 @@ def _rows(
 
 
 def mean_squared_error(y_true: npt.ArrayLike, y_pred: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """Return ``mean_j (t_ij - y_ij)**2`` of each row; see :class:`MeanSquaredError`."""
+    """Return ``mean_j (t_ij - y_ij)**2`` of each row; see :class:`MeanSquaredError`.
+
+    Parameters
+    ----------
+    y_true : array-like, (rows, columns)
+        Targets.
+    y_pred : array-like, (rows, columns)
+        Outputs.
+
+    Returns
+    -------
+    ndarray of float64, (rows,)
+        The loss of each row.
+    """
     t, y, rows = pair("mean_squared_error", y_true, y_pred)
     return _rows("mean_squared_error", t, y, 0.0).reshape(rows)
 
@@ -501,13 +514,38 @@ def root_mean_squared_error(
     """Return ``sqrt(mean_j (t_ij - y_ij)**2)`` of each row.
 
     The loss of a batch, :class:`RootMeanSquaredError`, is not the mean of these.
+
+    Parameters
+    ----------
+    y_true : array-like, (rows, columns)
+        Targets.
+    y_pred : array-like, (rows, columns)
+        Outputs.
+
+    Returns
+    -------
+    ndarray of float64, (rows,)
+        The loss of each row.
     """
     t, y, rows = pair("root_mean_squared_error", y_true, y_pred)
     return np.sqrt(_rows("mean_squared_error", t, y, 0.0)).reshape(rows)
 
 
 def mean_absolute_error(y_true: npt.ArrayLike, y_pred: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """Return ``mean_j |t_ij - y_ij|`` of each row; see :class:`MeanAbsoluteError`."""
+    """Return ``mean_j |t_ij - y_ij|`` of each row; see :class:`MeanAbsoluteError`.
+
+    Parameters
+    ----------
+    y_true : array-like, (rows, columns)
+        Targets.
+    y_pred : array-like, (rows, columns)
+        Outputs.
+
+    Returns
+    -------
+    ndarray of float64, (rows,)
+        The loss of each row.
+    """
     t, y, rows = pair("mean_absolute_error", y_true, y_pred)
     return _rows("mean_absolute_error", t, y, 0.0).reshape(rows)
 
@@ -515,20 +553,61 @@ def mean_absolute_error(y_true: npt.ArrayLike, y_pred: npt.ArrayLike) -> npt.NDA
 def huber(
     y_true: npt.ArrayLike, y_pred: npt.ArrayLike, delta: float = 1.0
 ) -> npt.NDArray[np.float64]:
-    """Return the Huber loss of each row; see :class:`Huber`."""
+    """Return the Huber loss of each row; see :class:`Huber`.
+
+    Parameters
+    ----------
+    y_true : array-like, (rows, columns)
+        Targets.
+    y_pred : array-like, (rows, columns)
+        Outputs.
+    delta : float, default 1.0 (Keras)
+        Where the square becomes a line; > 0.
+
+    Returns
+    -------
+    ndarray of float64, (rows,)
+        The loss of each row.
+    """
     alpha = _names.check_real("huber", "delta", delta, minimum=0.0, open_minimum=True)
     t, y, rows = pair("huber", y_true, y_pred)
     return _rows("huber", t, y, alpha).reshape(rows)
 
 
 def log_cosh(y_true: npt.ArrayLike, y_pred: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """Return ``mean_j log(cosh(y_ij - t_ij))`` of each row; see :class:`LogCosh`."""
+    """Return ``mean_j log(cosh(y_ij - t_ij))`` of each row; see :class:`LogCosh`.
+
+    Parameters
+    ----------
+    y_true : array-like, (rows, columns)
+        Targets.
+    y_pred : array-like, (rows, columns)
+        Outputs.
+
+    Returns
+    -------
+    ndarray of float64, (rows,)
+        The loss of each row.
+    """
     t, y, rows = pair("log_cosh", y_true, y_pred)
     return _rows("log_cosh", t, y, 0.0).reshape(rows)
 
 
 def poisson(y_true: npt.ArrayLike, y_pred: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """Return ``mean_j (y_ij - t_ij log(y_ij + 1e-7))`` of each row; see :class:`Poisson`."""
+    """Return ``mean_j (y_ij - t_ij log(y_ij + 1e-7))`` of each row; see :class:`Poisson`.
+
+    Parameters
+    ----------
+    y_true : array-like, (rows, columns)
+        Targets.
+    y_pred : array-like, (rows, columns)
+        Outputs.
+
+    Returns
+    -------
+    ndarray of float64, (rows,)
+        The loss of each row.
+    """
     t, y, rows = pair("poisson", y_true, y_pred)
     return _rows("poisson", t, y, 0.0).reshape(rows)
 
@@ -547,7 +626,26 @@ def binary_crossentropy(
     label_smoothing: float = 0.0,
     axis: int = -1,
 ) -> npt.NDArray[np.float64]:
-    """Return the binary cross-entropy of each row; see :class:`BinaryCrossentropy`."""
+    """Return the binary cross-entropy of each row; see :class:`BinaryCrossentropy`.
+
+    Parameters
+    ----------
+    y_true : array-like, (rows, columns)
+        Targets.
+    y_pred : array-like, (rows, columns)
+        Probabilities, or raw outputs with ``from_logits``.
+    from_logits : bool, default False (Keras)
+        Whether ``y_pred`` is before the sigmoid or softmax.
+    label_smoothing : float, default 0.0 (Keras)
+        See the class.
+    axis : int, default -1
+        The last axis; no other is offered.
+
+    Returns
+    -------
+    ndarray of float64, (rows,)
+        The loss of each row.
+    """
     return _function_form(BinaryCrossentropy(from_logits, label_smoothing, axis), y_true, y_pred)
 
 
@@ -558,7 +656,26 @@ def categorical_crossentropy(
     label_smoothing: float = 0.0,
     axis: int = -1,
 ) -> npt.NDArray[np.float64]:
-    """Return the cross-entropy of each row; see :class:`CategoricalCrossentropy`."""
+    """Return the cross-entropy of each row; see :class:`CategoricalCrossentropy`.
+
+    Parameters
+    ----------
+    y_true : array-like, (rows, columns)
+        Targets.
+    y_pred : array-like, (rows, columns)
+        Probabilities, or raw outputs with ``from_logits``.
+    from_logits : bool, default False (Keras)
+        Whether ``y_pred`` is before the sigmoid or softmax.
+    label_smoothing : float, default 0.0 (Keras)
+        See the class.
+    axis : int, default -1
+        The last axis; no other is offered.
+
+    Returns
+    -------
+    ndarray of float64, (rows,)
+        The loss of each row.
+    """
     loss = CategoricalCrossentropy(from_logits, label_smoothing, axis)
     return _function_form(loss, y_true, y_pred)
 
@@ -570,7 +687,26 @@ def sparse_categorical_crossentropy(
     ignore_class: None = None,
     axis: int = -1,
 ) -> npt.NDArray[np.float64]:
-    """Return the cross-entropy of each row; see :class:`SparseCategoricalCrossentropy`."""
+    """Return the cross-entropy of each row; see :class:`SparseCategoricalCrossentropy`.
+
+    Parameters
+    ----------
+    y_true : array-like of int, (rows,)
+        Class numbers.
+    y_pred : array-like, (rows, columns)
+        Probabilities, or raw outputs with ``from_logits``.
+    from_logits : bool, default False (Keras)
+        Whether ``y_pred`` is before the softmax.
+    ignore_class : None
+        Not offered.
+    axis : int, default -1
+        The last axis; no other is offered.
+
+    Returns
+    -------
+    ndarray of float64, (rows,)
+        The loss of each row.
+    """
     loss = SparseCategoricalCrossentropy(from_logits, ignore_class, axis=axis)
     return _function_form(loss, y_true, y_pred)
 
@@ -608,7 +744,18 @@ _KNOWN: dict[str, Callable[..., Loss]] = {
 
 
 def serialize(loss: Any) -> dict[str, Any]:
-    """Return ``{"class_name": ..., "config": ...}`` of a loss, or of whatever :func:`get` takes."""
+    """Return ``{"class_name": ..., "config": ...}`` of a loss, or of whatever :func:`get` takes.
+
+    Parameters
+    ----------
+    loss : Loss, str, function or class
+        What is to be written down.
+
+    Returns
+    -------
+    dict
+        What :func:`deserialize` reads.
+    """
     found = get(loss)
     if found is None:
         raise TypeError("serialize: loss must be a loss; received None")
@@ -618,7 +765,25 @@ def serialize(loss: Any) -> dict[str, Any]:
 def deserialize(
     name: Mapping[str, Any] | str, custom_objects: Mapping[str, Any] | None = None
 ) -> Loss:
-    """Make a loss from what :func:`serialize` returned, or from a name."""
+    """Make a loss from what :func:`serialize` returned, or from a name.
+
+    Parameters
+    ----------
+    name : mapping or str
+        ``{"class_name": ..., "config": arguments}``, or a name.
+    custom_objects : mapping, optional
+        Own classes by their names.
+
+    Returns
+    -------
+    Loss
+        A new object.
+
+    Raises
+    ------
+    ValueError
+        An unknown name.
+    """
     return _check(_names.build("loss", name, _KNOWN, custom_objects))
 
 

@@ -479,7 +479,7 @@ class RootMeanSquaredError(_Compiled):
         super().__init__(dtype, name)
 
     def result(self) -> float:
-        """Return the root of the mean of all batches since :meth:`reset_state`."""
+        """Return the root of the mean of all batches since :meth:`Metric.reset_state`."""
         return math.sqrt(super().result())
 
 
@@ -524,7 +524,18 @@ _ACCURACY = ("accuracy", "acc")
 
 
 def is_accuracy(identifier: object) -> bool:
-    """Return whether this is the name that :func:`resolve_accuracy` has to resolve."""
+    """Return whether this is the name that :func:`resolve_accuracy` has to resolve.
+
+    Parameters
+    ----------
+    identifier : object
+        A metric as ``compile`` takes it.
+
+    Returns
+    -------
+    bool
+        True for ``"accuracy"`` and ``"acc"``.
+    """
     return isinstance(identifier, str) and identifier.lower() in _ACCURACY
 
 
@@ -559,14 +570,43 @@ def resolve_accuracy(
 
 
 def serialize(metric: Metric) -> dict[str, Any]:
-    """Return ``{"class_name": ..., "config": ...}`` of a metric."""
+    """Return ``{"class_name": ..., "config": ...}`` of a metric.
+
+    Parameters
+    ----------
+    metric : Metric
+        What is to be written down.
+
+    Returns
+    -------
+    dict
+        What :func:`deserialize` reads.
+    """
     return _names.object_config(metric)
 
 
 def deserialize(
     config: Mapping[str, Any] | str, custom_objects: Mapping[str, Any] | None = None
 ) -> Metric:
-    """Make a metric from what :func:`serialize` returned, or from a name."""
+    """Make a metric from what :func:`serialize` returned, or from a name.
+
+    Parameters
+    ----------
+    config : mapping or str
+        ``{"class_name": ..., "config": arguments}``, or a name.
+    custom_objects : mapping, optional
+        Own classes by their names.
+
+    Returns
+    -------
+    Metric
+        A new object.
+
+    Raises
+    ------
+    ValueError
+        An unknown name.
+    """
     if isinstance(config, Mapping) and config.get("class_name") == MeanMetricWrapper.__name__:
         return MeanMetricWrapper._made(config["config"], custom_objects)
     return _check(_names.build("metric", config, _KNOWN, custom_objects))

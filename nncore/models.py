@@ -160,6 +160,7 @@ class Sequential(Trainer):
         Parameters
         ----------
         layer : Layer
+            It may belong to no other model.
         rebuild : bool, default True
             Build at once where the input shape is known.
 
@@ -219,7 +220,23 @@ class Sequential(Trainer):
         layer._join(self)
 
     def pop(self, rebuild: bool = True) -> Layer:
-        """Take the topmost layer off and return it, with its weights."""
+        """Take the topmost layer off and return it, with its weights.
+
+        Parameters
+        ----------
+        rebuild : bool, default True
+            Build what is left at once.
+
+        Returns
+        -------
+        Layer
+            The one that was taken off.
+
+        Raises
+        ------
+        ValueError
+            If there is none.
+        """
         if not self._layers:
             raise ValueError(f"{self.label} has no layers to pop")
         layer = self._layers.pop()
@@ -372,6 +389,11 @@ class Sequential(Trainer):
     def set_weights(self, weights: Sequence[ArrayLike]) -> None:
         """Set all parameters from arrays in the order of :meth:`get_weights`.
 
+        Parameters
+        ----------
+        weights : list of array-like
+            One for each parameter, of its shape.
+
         Raises
         ------
         ValueError
@@ -395,6 +417,18 @@ class Sequential(Trainer):
 
     def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
         """Return a layer by its name or its place.
+
+        Parameters
+        ----------
+        name : str, optional
+            The layer's name.
+        index : int, optional
+            Its place, from 0, or from the end if negative.  One of the two is needed.
+
+        Returns
+        -------
+        Layer
+            The model's own, not a copy.
 
         Raises
         ------
@@ -434,10 +468,12 @@ class Sequential(Trainer):
         ----------
         line_length : int, optional
             Width; default: that of the terminal, at most 80.
-        positions, expand_nested
+        positions : sequence of float, optional
             Accepted for Keras's sake; columns place themselves.
         print_fn : callable, optional
             Gets the whole text; default: ``print``.
+        expand_nested : bool, default False
+            Accepted for Keras's sake; there are no models within models.
         show_trainable : bool
             Add a column that says which layers are trained.
         layer_range : (str, str), optional
@@ -463,7 +499,7 @@ class Sequential(Trainer):
 
         Parameters
         ----------
-        x, y, sample_weight
+        x, y, sample_weight : array-like
             The batch, as for :meth:`train_on_batch`.
         apply : bool, default False
             True: the model itself makes the step, as :meth:`train_on_batch` would, with the same
@@ -494,7 +530,7 @@ class Sequential(Trainer):
 
         Parameters
         ----------
-        x, y, sample_weight
+        x, y, sample_weight : array-like
             The batch, as for :meth:`train_on_batch`.
 
         Returns
@@ -512,7 +548,7 @@ class Sequential(Trainer):
 
         Parameters
         ----------
-        x, y, sample_weight
+        x, y, sample_weight : array-like
             The batch, as for :meth:`train_on_batch`.
 
         Returns
@@ -550,6 +586,7 @@ class Sequential(Trainer):
         Parameters
         ----------
         config : mapping
+            ``{"name": ..., "layers": [...]}``.
         custom_objects : mapping, optional
             Own initializer classes by their names.
         """
@@ -568,7 +605,18 @@ class Sequential(Trainer):
         return model
 
     def to_json(self, **kwargs: Any) -> str:
-        """Return the configuration as JSON text; ``kwargs`` go to :func:`json.dumps`."""
+        """Return the configuration as JSON text.
+
+        Parameters
+        ----------
+        **kwargs
+            For ``json.dumps``: ``indent=2``.
+
+        Returns
+        -------
+        str
+            What ``model_from_json`` reads.
+        """
         return json.dumps({"class_name": "Sequential", "config": self.get_config()}, **kwargs)
 
     def save(
@@ -578,7 +626,8 @@ class Sequential(Trainer):
 
         Parameters
         ----------
-        filepath : path
+        filepath : str or path-like
+            Any name; ``.nncore`` is the usual ending.
         overwrite : bool, default True
             False: an existing file is an error.
         zipped : None
@@ -599,7 +648,17 @@ class Sequential(Trainer):
         overwrite: bool = True,
         max_shard_size: float | None = None,
     ) -> None:
-        """Write the weights alone into one file."""
+        """Write the weights alone into one file.
+
+        Parameters
+        ----------
+        filepath : str or path-like
+            Any name.
+        overwrite : bool, default True
+            False: an existing file is an error.
+        max_shard_size : None
+            Must be None: the weights are one file.
+        """
         from nncore import saving
 
         if max_shard_size is not None:
@@ -614,7 +673,9 @@ class Sequential(Trainer):
 
         Parameters
         ----------
-        filepath : path
+        filepath : str or path-like
+            The file; a whole model or weights alone.  float32 and
+            float64 are converted into each other, as Keras does.
         skip_mismatch : bool, default False
             True: layers that the file lacks, or has in another shape, keep their weights.
         """

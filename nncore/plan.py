@@ -5,7 +5,7 @@ them, in the order in which they run.  Two executors run the same plan: the
 compiled one (``src/plan.pyx``) and the plain NumPy one
 (``nncore/reference/plan.py``).  :mod:`nncore.compiler` writes plans.
 
-Words are those of the glossary in ``docs/design.md``: ``x`` is a layer's input,
+Words are those of ``docs/glossary.md``: ``x`` is a layer's input,
 ``w`` and ``b`` its kernel and bias, ``z = x w + b`` the value before the
 activation, ``y`` after it, ``t`` the target, ``r`` the weight of each row;
 ``dx, dw, db, dz, dy`` the derivative of the loss by it.
@@ -59,6 +59,12 @@ Steps
 ``clip_global_norm``        scales all gradients to a joint norm of at most alpha
 ``update``                  applies the optimizer to the parameter ``w`` with the
                             gradient ``dw``
+``keep``                    copies ``w``, ``dw`` or ``y`` to where the caller keeps array
+                            ``index`` of this batch
+``observe``                 adds what ``kind`` measures of ``w``, ``dw`` or ``y`` to number
+                            ``index`` of this batch's observations: ``squares`` (the sum of
+                            squares), ``dead`` (the share of columns that are 0 in every row),
+                            ``saturated`` (the share of numbers <= alpha or >= beta)
 """
 
 from __future__ import annotations
@@ -77,7 +83,7 @@ OPS: tuple[str, ...] = (
     "rescale", "dense", "activate", "dropout", "loss", "metric", "penalty",
     "activity_penalty", "activate_backward", "dropout_backward",
     "rescale_backward", "dense_backward_data", "dense_backward_weights",
-    "clip_value", "clip_norm", "clip_global_norm", "update",
+    "clip_value", "clip_norm", "clip_global_norm", "update", "keep", "observe",
 )  # fmt: skip
 
 #: Every parameter starts at a multiple of this many elements (64 bytes of float32).
@@ -148,6 +154,33 @@ BUFFER_FIELDS: tuple[str, ...] = (
 )  # fmt: skip
 
 
+#: The fields of the buffers that each op writes.  An update writes parameters besides.
+WRITES: Mapping[str, tuple[str, ...]] = {
+    "rescale": ("y",),
+    "dense": ("z", "y"),
+    "activate": ("y",),
+    "dropout": ("y",),
+    "loss": ("dy",),
+    "metric": (),
+    "penalty": (),
+    "activity_penalty": ("dy",),
+    "activate_backward": ("dx",),
+    "dropout_backward": ("dx",),
+    "rescale_backward": ("dx",),
+    "dense_backward_data": ("dx",),
+    "dense_backward_weights": ("dw", "db"),
+    "clip_value": ("dw",),
+    "clip_norm": ("dw",),
+    "clip_global_norm": (),
+    "update": (),
+    "keep": (),
+    "observe": (),
+}
+
+#: The ops that read what they write.
+IN_PLACE = frozenset({"activity_penalty", "clip_value", "clip_norm"})
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What an executor needs to know, and nothing else.
@@ -176,6 +209,8 @@ class Plan:
         Rows of the totals.
     optimizer : str
         "sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "amsgrad"; "" for none.
+    n_kept, n_observed : int
+        Arrays that ``keep`` steps copy, numbers that ``observe`` steps measure.
     n_slots : int
         Vectors of optimizer state, each laid out like the parameters.
     hyper : mapping
@@ -195,6 +230,8 @@ class Plan:
     labels: bool = False
     weights: bool = False
     n_metrics: int = 0
+    n_kept: int = 0
+    n_observed: int = 0
     optimizer: str = ""
     n_slots: int = 0
     hyper: Mapping[str, float] = field(default_factory=dict)

@@ -117,6 +117,11 @@ def get_state() -> dict[str, Any]:
 def set_state(state: dict[str, Any]) -> None:
     """Put the stream back to a state that :func:`get_state` returned.
 
+    Parameters
+    ----------
+    state : dict
+        What :func:`get_state` returned, now or in another process.
+
     Raises
     ------
     ValueError
@@ -169,6 +174,20 @@ def uniform(
     """Return numbers evenly spread over (low, high), float64.
 
     Element ``j`` (in C order) depends on ``(seed, j)`` alone.
+
+    Parameters
+    ----------
+    seed : int
+        Decides, with the element's position, each number.
+    shape : tuple of int
+        Of the result.
+    low, high : float, default 0.0 and 1.0
+        The ends, neither of which is returned.
+
+    Returns
+    -------
+    ndarray of float64
+        Of that shape.
     """
     size = int(np.prod(shape, dtype=np.int64))
     result = _unit(seed, size)
@@ -183,6 +202,22 @@ def normal(
     """Return normally distributed numbers, float64.
 
     They are the inverse of the normal distribution function at the numbers of :func:`uniform`.
+
+    Parameters
+    ----------
+    seed : int
+        Decides, with the element's position, each number.
+    shape : tuple of int
+        Of the result.
+    mean : float, default 0.0
+        The distribution's mean.
+    stddev : float, default 1.0
+        Its standard deviation.
+
+    Returns
+    -------
+    ndarray of float64
+        Of that shape.
     """
     size = int(np.prod(shape, dtype=np.int64))
     result = _inverse_normal(_unit(seed, size))
@@ -203,6 +238,22 @@ def truncated_normal(
 
     The distribution is that of drawing again whatever lies outside, without the loop: the
     inverse of the normal distribution of numbers spread evenly over its values at -2 and 2.
+
+    Parameters
+    ----------
+    seed : int
+        Decides, with the element's position, each number.
+    shape : tuple of int
+        Of the result.
+    mean : float, default 0.0
+        The distribution's mean.
+    stddev : float, default 1.0
+        Its standard deviation, before it is cut off.
+
+    Returns
+    -------
+    ndarray of float64
+        Of that shape.
     """
     size = int(np.prod(shape, dtype=np.int64))
     p = _unit(seed, size)

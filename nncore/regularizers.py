@@ -139,14 +139,43 @@ _KNOWN: dict[str, type[Regularizer]] = {
 
 
 def serialize(regularizer: Regularizer) -> dict[str, Any]:
-    """Return ``{"class_name": ..., "config": ...}`` of a regularizer."""
+    """Return ``{"class_name": ..., "config": ...}`` of a regularizer.
+
+    Parameters
+    ----------
+    regularizer : Regularizer
+        What is to be written down.
+
+    Returns
+    -------
+    dict
+        What :func:`deserialize` reads.
+    """
     return _names.object_config(regularizer)
 
 
 def deserialize(
     config: Mapping[str, Any] | str, custom_objects: Mapping[str, Any] | None = None
 ) -> Regularizer:
-    """Make a regularizer from what :func:`serialize` returned, or from a name."""
+    """Make a regularizer from what :func:`serialize` returned, or from a name.
+
+    Parameters
+    ----------
+    config : mapping or str
+        ``{"class_name": ..., "config": arguments}``, or a name.
+    custom_objects : mapping, optional
+        Own classes by their names.
+
+    Returns
+    -------
+    Regularizer
+        A new object.
+
+    Raises
+    ------
+    ValueError
+        An unknown name.
+    """
     return _check(_names.build("regularizer", config, _KNOWN, custom_objects))
 
 

@@ -11,7 +11,8 @@ Environment
     One that the machine or the build lacks is an error.
 ``NNCORE_NUM_THREADS``, ``OMP_NUM_THREADS``
     The default number of threads, the first that is set; else the number of processors that
-    the process may use.
+    the process may use: its affinity's, or fewer where a container's CPU quota allows fewer.
+    ``docs/guides/threads.md`` has the whole order.
 """
 
 from __future__ import annotations
@@ -21,8 +22,10 @@ import importlib.machinery
 import os
 import platform
 import sys
+import threading
+import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -35,7 +38,8 @@ _MEND = (
 )
 
 try:
-    from nncore import _runtime
+    from nncore import _processors, _runtime
+    from nncore._processors import MOST_THREADS
 except ImportError as error:
     raise ImportError(
         f"nncore's compiled modules are not in {os.path.dirname(__file__)} ({error}). {_MEND}"
@@ -50,6 +54,8 @@ __all__ = [
     "default_threads",
     "get_num_threads",
     "isa",
+    "num_threads_origin",
+    "register_threadpoolctl",
     "set_num_threads",
     "show_config",
 ]
@@ -173,36 +179,89 @@ def core(dtype: str = "float32") -> Core:
 
 
 def default_threads() -> tuple[int, str]:
-    """Return the default number of threads and what decided it.
+    """Return the default number of threads and what decides it, as the process is now.
 
     Returns
     -------
     n : int
     origin : str
-        ``"NNCORE_NUM_THREADS"``, ``"OMP_NUM_THREADS"`` or ``"processors"``.
+        ``"NNCORE_NUM_THREADS"``, ``"OMP_NUM_THREADS"``, ``"CPU quota"`` (of a container),
+        ``"CPU affinity"`` or ``"processors"``: the first of the variables that is set; else
+        whichever of the last three allows the fewest.
+
+    Raises
+    ------
+    ValueError
+        If ``NNCORE_NUM_THREADS`` is no integer from 1 to 256.
+
+    Warns
+    -----
+    RuntimeWarning
+        If ``OMP_NUM_THREADS``, which other libraries read as well, is no positive integer (or list
+        of them, one for each level of nesting): it counts as not set.
     """
-    for name in ("NNCORE_NUM_THREADS", "OMP_NUM_THREADS"):
-        # OMP_NUM_THREADS may be a list, one number for each level of nesting.
-        text = os.environ.get(name, "").split(",")[0].strip()
-        if text.isdigit() and int(text) >= 1:
-            return min(int(text), 256), name
-    return _runtime.cpu_count(), "processors"
+    own = os.environ.get("NNCORE_NUM_THREADS", "").strip()
+    if own:
+        n = int(own) if own.isdecimal() else 0
+        if not 1 <= n <= MOST_THREADS:
+            raise ValueError(
+                f"NNCORE_NUM_THREADS must be an integer from 1 to {MOST_THREADS}; received "
+                f"NNCORE_NUM_THREADS={own}. Unset it, or set it to one of these."
+            )
+        return n, "NNCORE_NUM_THREADS"
+    shared = os.environ.get("OMP_NUM_THREADS", "").strip()
+    if shared:
+        first = shared.partition(",")[0].strip()
+        if first.isdecimal() and int(first):
+            return min(int(first), MOST_THREADS), "OMP_NUM_THREADS"
+    n, origin = _processors.available()
+    if shared:
+        warnings.warn(
+            f"OMP_NUM_THREADS={shared} is no positive integer: nncore uses {n} threads "
+            f"(by {origin})",
+            RuntimeWarning,
+            stacklevel=4,
+        )
+    return n, origin
 
 
 _threads_origin = ""
+_deciding = threading.RLock()  # a warning's or signal's handler may ask, too
+
+
+def _after_fork_in_child() -> None:
+    # Another thread of the parent may have held it.
+    global _deciding
+    _deciding = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+def _decide() -> None:
+    """Set the default number of threads, unless somebody has."""
+    global _threads_origin
+    if _threads_origin:
+        return
+    with _deciding:
+        if not _threads_origin:
+            n, origin = default_threads()
+            _runtime.set_num_threads(n)
+            _threads_origin = origin
 
 
 def get_num_threads() -> int:
     """Return the process's default for the most threads a call uses.
 
+    The environment is read at the first call; the guide on threads has the order.
+
     Returns
     -------
     int
+        The limit of threadpoolctl, while one is set (:func:`register_threadpoolctl`).
     """
-    global _threads_origin
-    if not _threads_origin:
-        n, _threads_origin = default_threads()
-        _runtime.set_num_threads(n)
+    _decide()
     return _runtime.get_num_threads()
 
 
@@ -215,8 +274,79 @@ def set_num_threads(n: int) -> None:
         From 1 to 256. ``n_threads`` of ``Model.compile`` comes before it.
     """
     global _threads_origin
-    _runtime.set_num_threads(n)
-    _threads_origin = "set_num_threads"
+    with _deciding:
+        _runtime.set_num_threads(n)
+        _threads_origin = "set_num_threads"
+
+
+def num_threads_origin() -> str:
+    """Return what decided :func:`get_num_threads`.
+
+    Returns
+    -------
+    str
+        ``"threadpoolctl"`` while it limits the pool, ``"set_num_threads"``, or what
+        :func:`default_threads` names.
+    """
+    _decide()
+    return "threadpoolctl" if _runtime.thread_limit() else _threads_origin
+
+
+_registered = False
+
+
+def register_threadpoolctl() -> None:
+    """Let threadpoolctl see and limit nncore's threads, beside those of BLAS and OpenMP.
+
+    Afterwards ``threadpoolctl.threadpool_info()`` lists a pool whose ``user_api`` is
+    ``"nncore"``, and ``threadpoolctl.threadpool_limits(1)`` limits it, for the whole process and
+    for models and calls that ask for more threads, until it is undone.  Calling this twice is
+    the same as once.
+
+    Raises
+    ------
+    ImportError
+        If threadpoolctl is not installed, or older than 3.2.
+
+    Examples
+    --------
+    >>> nncore.register_threadpoolctl()                      # doctest: +SKIP
+    >>> with threadpoolctl.threadpool_limits(1, "nncore"):   # doctest: +SKIP
+    ...     model.fit(x, y)
+    """
+    global _registered
+    try:
+        import threadpoolctl
+
+        base: Any = threadpoolctl.LibController
+        register = threadpoolctl.register
+    except (ImportError, AttributeError) as error:
+        raise ImportError(
+            f"nncore.register_threadpoolctl needs threadpoolctl 3.2 or newer ({error}): "
+            f"pip install 'threadpoolctl>=3.2'"
+        ) from error
+    _decide()
+    if _registered:
+        return
+    _registered = True
+
+    class NncoreController(base):  # type: ignore[misc]
+        user_api = internal_api = "nncore"
+        filename_prefixes = ("_runtime.",)
+        check_symbols = ("nncore_get_num_threads", "nncore_set_num_threads")
+
+        def get_num_threads(self) -> int:
+            return int(self.dynlib.nncore_get_num_threads())
+
+        def set_num_threads(self, num_threads: int) -> None:
+            self.dynlib.nncore_set_num_threads(num_threads)
+
+        def get_version(self) -> str:
+            from nncore import __version__
+
+            return __version__
+
+    register(NncoreController)
 
 
 def show_config(print_fn: Callable[[str], object] | None = None) -> None:
@@ -240,8 +370,8 @@ def show_config(print_fn: Callable[[str], object] | None = None) -> None:
         "register tile": ", ".join(
             f"{rows} x {cols} {dtype}" for dtype in _SUFFIX for rows, cols in [core(dtype).TILE]
         ),
-        "threads": f"{threads} (by {_threads_origin}; processors: {_runtime.cpu_count()}; "
-        f"started: {_runtime.pool_size()})",
+        "threads": f"{threads} (by {num_threads_origin()}; processors: "
+        f"{_processors.available()[0]}; started: {_runtime.pool_size()})",
     }
     for name, value in rows.items():
         say(f"{name + ':':<17} {value}")

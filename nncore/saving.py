@@ -20,6 +20,8 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from nncore import _arrays
+
 if TYPE_CHECKING:
     from nncore.layers import Layer, Parameter
     from nncore.models import Sequential
@@ -107,11 +109,14 @@ def load_model(
     compile: bool = True,
     safe_mode: bool = True,
 ) -> Sequential:
-    """Read a model that :func:`save_model` wrote, by this version of nncore or any older one.
+    """Read a model that this version of nncore or any older one saved.
+
+    See :meth:`nncore.Sequential.save`.
 
     Parameters
     ----------
     path : str or path-like
+        The file.
     custom_objects : mapping of str to object, optional
         Own classes and functions that the model uses, by name.
     compile : bool, default True
@@ -393,11 +398,15 @@ class _File:
         return layers
 
     def require(
-        self, wanted: Mapping[str, tuple[tuple[int, ...], str]], exactly: bool = False
+        self,
+        wanted: Mapping[str, tuple[tuple[int, ...], str]],
+        exactly: bool = False,
+        cast: bool = False,
     ) -> None:
         """Check that the file holds these tensors (name: shape, dtype) and no other ones.
 
-        Without ``exactly``, an optimizer's slots may be there too.
+        Without ``exactly``, an optimizer's slots may be there too. With ``cast``, they may be
+        float32 where float64 is wanted, or the other way round.
         """
         missing = [name for name in wanted if name not in self.tensors]
         if missing:
@@ -407,7 +416,8 @@ class _File:
             )
         for name, (shape, dtype) in wanted.items():
             there = self.tensors[name]
-            if there.shape != shape or there.dtype != _DTYPE_NAMES[dtype]:
+            accepted = _DTYPES if cast else (_DTYPE_NAMES[dtype],)
+            if there.shape != shape or there.dtype not in accepted:
                 kind = _DTYPES.get(there.dtype)
                 received = np.dtype(kind).name if kind else there.dtype
                 raise ValueError(
@@ -527,13 +537,17 @@ def _weights_for(
                 f"{names[layer.name]}/{p.name}": (p.shape, p.dtype)
                 for layer in layers
                 for p in layer.parameters
-            }
+            },
+            cast=True,
         )
-    return [
+    found_arrays = [
         (p, file.array(f"{names[layer.name]}/{p.name}"))
         for layer in layers
         for p in layer.parameters
     ]
+    for p, array in found_arrays:
+        _arrays.check_finite_in(file.path, p.path, array, p.dtype)
+    return found_arrays
 
 
 def _fits(file: _File, layer: Layer, name: str) -> bool:
@@ -542,7 +556,7 @@ def _fits(file: _File, layer: Layer, name: str) -> bool:
         return False
     return all(
         file.tensors[f"{name}/{p.name}"].shape == p.shape
-        and file.tensors[f"{name}/{p.name}"].dtype == _DTYPE_NAMES[p.dtype]
+        and file.tensors[f"{name}/{p.name}"].dtype in _DTYPES
         for p in layer.parameters
     )
 

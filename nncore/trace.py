@@ -13,10 +13,7 @@ Names in a trace are the glossary's, after the layer's name: ``hidden.x``, ``hid
 
 from __future__ import annotations
 
-import contextlib
-import io
 import os
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -25,10 +22,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nncore import _names, compiler, kernels
+from nncore._files import replacing
+from nncore._names import PUBLIC, UnknownNameError, glossary
 from nncore.compiled import aligned
 from nncore.plan import ALIGNMENT, Buffer, Plan, Step
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
     from nncore.data import Rows
     from nncore.explain import Explanation
     from nncore.models import Sequential
@@ -44,9 +45,6 @@ SLOTS: Mapping[str, tuple[str, ...]] = {
     "amsgrad": ("m", "v", "largest"),
 }  # fmt: skip
 
-#: The words of the public API for what the glossary calls w and b.
-PUBLIC = {"kernel": "w", "bias": "b"}
-
 #: More names than this are not listed in an error.
 _MOST_NAMES = 60
 
@@ -54,7 +52,8 @@ _MOST_NAMES = 60
 FORWARD = frozenset({
     "rescale", "dense", "activate", "dropout", "loss", "metric", "penalty", "activity_penalty",
 })  # fmt: skip
-_UPDATES = frozenset({"clip_value", "clip_norm", "clip_global_norm", "update"})
+#: Steps that follow the way back.
+UPDATES = frozenset({"clip_value", "clip_norm", "clip_global_norm", "update"})
 
 
 # --- the plan, completed ---
@@ -113,12 +112,12 @@ class _Completion:
 
     def run(self) -> Plan:
         """Return the completed plan."""
-        updates = [step for step in self.plan.steps if step.op in _UPDATES]
+        updates = [step for step in self.plan.steps if step.op in UPDATES]
         # A penalty on the output of a layer that nothing below is trained for has no derivative
         # in the plan; the gradient by the input needs it.
         late: dict[str, Step] = {}
         for step in self.plan.steps:
-            if step.op in _UPDATES:
+            if step.op in UPDATES:
                 continue
             if step.op == "activity_penalty" and step.dy is None:
                 late[step.layer] = step
@@ -410,9 +409,9 @@ class Trace(Mapping[str, Array]):
         """
         found = self._arrays.get(name)
         if found is None and isinstance(name, str):
-            found = self._arrays.get(_glossary(name))
+            found = self._arrays.get(glossary(name))
         if found is None:
-            raise _UnknownNameError(self._missing(name))
+            raise UnknownNameError(self._missing(name))
         return found
 
     def __iter__(self) -> Iterator[str]:
@@ -426,7 +425,7 @@ class Trace(Mapping[str, Array]):
     __hash__ = object.__hash__
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and (name in self._arrays or _glossary(name) in self._arrays)
+        return isinstance(name, str) and (name in self._arrays or glossary(name) in self._arrays)
 
     def layer(self, name: str) -> LayerTrace:
         """Return what the trace knows of a layer.
@@ -439,14 +438,14 @@ class Trace(Mapping[str, Array]):
         for layer in self.layers:
             if layer.name == name:
                 return layer
-        raise _UnknownNameError(
+        raise UnknownNameError(
             _names.unknown_name("layer", name, [layer.name for layer in self.layers])
         )
 
     def _missing(self, name: object) -> str:
         if not isinstance(name, str):
             return f'trace: names are strings such as "{next(iter(self))}"; received {name!r}'
-        layer, _, part = _glossary(name).rpartition(".")
+        layer, _, part = glossary(name).rpartition(".")
         for known in self.layers:
             if known.name != layer:
                 continue
@@ -542,6 +541,26 @@ class Trace(Mapping[str, Array]):
 
         return explain(self, what, lang)
 
+    def plot(self, *, row: int = 0, digits: int = 3, ax: Axes | None = None) -> Axes:
+        """Draw the network with the numbers of the step; see :func:`nncore.plot.network`.
+
+        Parameters
+        ----------
+        row : int, default 0
+            Whose values the units show; gradients of parameters are those of the whole batch.
+        digits : int, default 3
+            Significant digits.
+        ax : matplotlib.axes.Axes, optional
+            Where to draw; by default in a new figure.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+        """
+        from nncore.plot import network
+
+        return network(self, row=row, digits=digits, ax=ax)
+
     # --- keeping it ---
 
     def to_dict(self) -> dict[str, Array]:
@@ -566,50 +585,12 @@ class Trace(Mapping[str, Array]):
         The file is written under another name in the same folder and then renamed.  Beside the
         arrays it holds ``learning_rate`` and ``iteration``.
         """
-        target = os.path.realpath(os.fspath(path))
-        folder = os.path.dirname(target)
-        if os.path.isdir(target):
-            raise IsADirectoryError(
-                f"the trace cannot be saved as {target}: that is a folder. Give the name of a file"
-            )
-        if not os.path.isdir(folder):
-            raise FileNotFoundError(
-                f"the trace cannot be saved as {target}: the folder {folder} does not exist. Make "
-                f"it first, or choose another one"
-            )
         more = {
             "learning_rate": np.array(self.learning_rate),
             "iteration": np.array(self.iteration),
         }
-        packed = io.BytesIO()
-        np.savez(packed, **self._arrays, **more)  # type: ignore[arg-type]
-        temporary = os.path.join(folder, f".nncore-{os.urandom(8).hex()}.tmp")
-        try:
-            with open(temporary, "xb") as file:
-                file.write(packed.getbuffer())
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, target)
-        except BaseException as error:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-            if isinstance(error, OSError):
-                raise OSError(
-                    error.errno, f"the trace cannot be saved here: {error.strerror}", target
-                ) from error
-            raise
-
-
-class _UnknownNameError(KeyError):
-    """A KeyError that shows its text as it is, not quoted."""
-
-    def __str__(self) -> str:
-        return str(self.args[0])
-
-
-def _glossary(name: str) -> str:
-    """Return a name with the glossary's word for a parameter: hidden.kernel is hidden.w."""
-    return re.sub(r"\.(kernel|bias)(?=\.|$)", lambda found: f".{PUBLIC[found[1]]}", name)
+        with replacing("trace", path) as file:
+            np.savez(file, **self._arrays, **more)  # type: ignore[arg-type]
 
 
 # --- running a step ---
@@ -724,7 +705,22 @@ def _copy(vector: Array) -> Array:
 def trace(
     model: Sequential, x: Any, y: Any, sample_weight: Any = None, *, apply: bool = False
 ) -> Trace:
-    """Run one training step and keep every number; see :meth:`nncore.Sequential.trace`."""
+    """Run one training step and keep every number; see :meth:`nncore.Sequential.trace`.
+
+    Parameters
+    ----------
+    model : Sequential
+        Compiled.
+    x, y, sample_weight : array-like
+        The batch, as for ``train_on_batch``.
+    apply : bool, default False
+        Whether the model itself makes the step.
+
+    Returns
+    -------
+    Trace
+        Every number of the step.
+    """
     model._require_compiled("trace")
     rows = model._rows(x, y, sample_weight, None, "trace")
     optimizer = model.optimizer
@@ -776,41 +772,54 @@ def trace(
     )
 
 
+def places(layers: Sequence[Any], layer: Any, plan: Plan, ops: Sequence[_Wires]) -> dict[str, int]:
+    """Return the buffers of a completed plan that hold a layer's numbers, by their names in it.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+        Of the model.
+    layer : Layer
+        One of them.
+    plan, ops
+        What :func:`complete` returned.
+    """
+    mine = [wires for wires in ops if wires.step.layer == layer.name]
+    found: dict[str, int | None]
+    if mine:
+        first, last = mine[0], mine[-1]
+        found = {"x": first.x, "y": last.y, "dy": last.dy, "dx": first.dx}
+        if first.step.op == "dense":
+            found |= {"w": first.step.w, "b": first.step.b, "z": first.z, "dw": first.dw,
+                      "db": first.db, "dz": last.dx if last is not first else first.dz}  # fmt: skip
+    else:
+        # It hands on what it gets: the output of the layer below, and the derivative from above.
+        below = {other.name for other in layers[: layers.index(layer)]}
+        at = sum(1 for wires in ops if wires.step.layer in below)
+        value = ops[at - 1].y if at else 0
+        step = next(s for s in plan.steps if s.op == "loss")
+        derivative = None if ops and ops[-1].absorbed else step.dy
+        if at < len(ops):
+            derivative = ops[at].dx
+        found = {"x": value, "y": value, "dy": derivative, "dx": derivative}
+    return {part: number for part, number in found.items() if number is not None}
+
+
 def _layer(
     model: Sequential, layer: Any, recorder: _Recorder, arrays: dict[str, Array]
 ) -> LayerTrace:
     """Put a layer's arrays into the trace; return what it is."""
     name, kind = layer.name, type(layer).__name__
-    get = recorder.get
     ops = [wires for wires in recorder.ops if wires.step.layer == name]
-    found: dict[str, Array | None] = {}
+    numbers = places(model.layers, layer, recorder.plan, recorder.ops)
+    found = {part: recorder.get(n) for part, n in numbers.items() if part not in PUBLIC.values()}
     if not ops:
-        # It hands on what it gets: the output of the layer below, and the derivative from above.
-        below = model.layers[: model.layers.index(layer)]
-        at = sum(1 for w in recorder.ops if w.step.layer in {other.name for other in below})
-        value = recorder.ops[at - 1].y if at else 0
-        found["x"] = found["y"] = get(value)
-        if at < len(recorder.ops):
-            found["dy"] = found["dx"] = get(recorder.ops[at].dx)
-        else:
-            step = next(s for s in recorder.plan.steps if s.op == "loss")
-            absorbed = bool(recorder.ops) and recorder.ops[-1].absorbed
-            found["dy"] = found["dx"] = None if absorbed else get(step.dy)
         return _put(name, kind, found, arrays, LayerTrace(name, kind))
     first, last = ops[0], ops[-1]
-    found["x"], found["y"] = get(first.x), get(last.y)
     info = LayerTrace(
         name, kind, alpha=last.step.alpha, beta=last.step.beta, absorbed=last.absorbed
     )
     if first.step.op == "dense":
-        n = 0
-        for p in layer.parameters:
-            part = slice(p.offset, p.offset + p.size)
-            found[PUBLIC[p.name]] = recorder.before[part].reshape(p.shape)
-            n += p.size
-        found["z"] = get(first.z)
-        found["dz"] = get(last.dx if last is not first else first.dz)
-        info = replace(info, trainable=first.dw is not None)
         penalties = {
             part: (float(regularizer.l1), float(regularizer.l2))
             for part, regularizer in (
@@ -820,19 +829,19 @@ def _layer(
             )
             if regularizer is not None and (regularizer.l1 or regularizer.l2)
         }
-        info = replace(info, penalties=penalties)
+        info = replace(info, trainable=first.dw is not None, penalties=penalties)
     if last.step.op in ("dense", "activate"):
         info = replace(info, activation=last.step.kind)
-    found["dy"], found["dx"] = get(last.dy), get(first.dx)
-    if first.dw is not None:
-        for p in layer.parameters:
-            number = first.dw if p.name == "kernel" else first.db
-            gradient = get(number)
+    for p in layer.parameters:
+        word, part = PUBLIC[p.name], slice(p.offset, p.offset + p.size)
+        found[word] = recorder.before[part].reshape(p.shape)
+        number = numbers.get(f"d{word}")
+        if number is not None:
+            gradient = found[f"d{word}"]
             assert gradient is not None
-            assert number is not None
-            found[f"d{PUBLIC[p.name]}"] = gradient.reshape(p.shape)
+            found[f"d{word}"] = gradient.reshape(p.shape)
             if number in recorder.clipped:
-                found[f"d{PUBLIC[p.name]}.clipped"] = recorder.clipped[number].reshape(p.shape)
+                found[f"d{word}.clipped"] = recorder.clipped[number].reshape(p.shape)
     _put(name, kind, found, arrays, info)
     if first.dw is not None:
         _updated(layer, recorder, arrays)
@@ -884,7 +893,20 @@ def _gradients(model: Sequential, x: Any, y: Any, sample_weight: Any, where: str
 
 
 def gradients(model: Sequential, x: Any, y: Any, sample_weight: Any = None) -> dict[str, Array]:
-    """Return the loss's derivative by each parameter; see :meth:`nncore.Sequential.gradients`."""
+    """Return the loss's derivative by each parameter; see :meth:`nncore.Sequential.gradients`.
+
+    Parameters
+    ----------
+    model : Sequential
+        Compiled.
+    x, y, sample_weight : array-like
+        The batch, as for ``train_on_batch``.
+
+    Returns
+    -------
+    dict of str to ndarray
+        By ``"hidden.kernel"`` and so on.
+    """
     recorder = _gradients(model, x, y, sample_weight, "gradients")
     found: dict[str, Array] = {}
     for layer in model.layers:
@@ -899,7 +921,20 @@ def gradients(model: Sequential, x: Any, y: Any, sample_weight: Any = None) -> d
 
 
 def input_gradient(model: Sequential, x: Any, y: Any, sample_weight: Any = None) -> Array:
-    """Return the loss's derivative by x; see :meth:`nncore.Sequential.input_gradient`."""
+    """Return the loss's derivative by x; see :meth:`nncore.Sequential.input_gradient`.
+
+    Parameters
+    ----------
+    model : Sequential
+        Compiled.
+    x, y, sample_weight : array-like
+        The batch, as for ``train_on_batch``.
+
+    Returns
+    -------
+    ndarray
+        Of x's shape.
+    """
     recorder = _gradients(model, x, y, sample_weight, "input_gradient")
     step = next(s for s in recorder.plan.steps if s.op == "loss")
     found = recorder.get(recorder.ops[0].dx if recorder.ops else step.dy)

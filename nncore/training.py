@@ -25,6 +25,8 @@ from nncore.metrics import Metric
 if TYPE_CHECKING:
     from nncore.callbacks import CallbackList, History
     from nncore.progress import ProgressBar
+    from nncore.record import Record
+    from nncore.watch import Watch
 
 __all__ = ["Trainer"]
 
@@ -103,6 +105,7 @@ class _Source:
         self.passes = 0
         self.iterator: Iterator[Any] | None = None
         self.warned = False
+        self.watch: Watch | None = None  # who records the training's steps
 
     @property
     def length(self) -> int | None:
@@ -166,6 +169,7 @@ class Trainer(Compiled):
         progress: ProgressBar | None = None,
         epoch: int = 0,
         step: int = 0,
+        watch: Watch | None = None,
     ) -> int:
         """Run the batches of positions ``begin`` to ``end``; return how many were run.
 
@@ -185,6 +189,8 @@ class Trainer(Compiled):
         rates = optimizer.rates(iteration, steps) if train and not stepwise else _NO_RATE
         done, at, stop = 0, begin, end
         parameters, running = self._parameters, False
+        plain, recorded = executor, False
+        first = 0 if watch is None else watch.step
         try:
             while at < end:
                 if stepwise:
@@ -201,16 +207,30 @@ class Trainer(Compiled):
                         rates = optimizer.rates(iteration + done, 1)
                     if meter.python:
                         self._update_python_metrics(meter, rows, order, at, stop)
+                rest: dict[str, Any] = {}
+                if watch is not None:
+                    last = stop if stepwise else end
+                    recorded, count = watch.upcoming(batch_size, -(-(last - at) // batch_size))
+                    stop = min(last, at + count * batch_size)
+                    executor = plain
+                    if recorded:
+                        executor = self._executor(mode, rows.r is not None, batch_size, watch)
+                        rest = {"between": plain, **watch.room()}
                 running = True
                 n = self._slice(
                     executor, rows, order, at, stop, batch_size,
                     iteration=iteration + done,
                     learning_rates=rates if rates.size == 1 else rates[done:],
-                    losses=losses[done:], totals=meter.totals, seconds=SLICE,
+                    losses=losses[done:], totals=meter.totals, seconds=SLICE, **rest,
                 )  # fmt: skip
                 running = False
                 if train:
                     optimizer.iterations = iteration + done + n
+                if watch is not None:
+                    watch.done(
+                        losses[done : done + n], batch_size, min(n * batch_size, stop - at),
+                        executor.plan if recorded else None,
+                    )  # fmt: skip
                 after = min(at + n * batch_size, stop)
                 meter.add(losses[done : done + n], batch_size, after - at)
                 if train and not self._reported and not math.isfinite(meter.loss_sum):
@@ -226,8 +246,14 @@ class Trainer(Compiled):
         except BaseException:
             # Ctrl-C arrives as soon as the executor returns: count what it wrote.
             if train and (running or not stepwise):
-                written = losses.view(np.uint64) != _NOT_DONE
-                optimizer.iterations = iteration + int(np.count_nonzero(written))
+                n = int(np.count_nonzero(losses.view(np.uint64) != _NOT_DONE))
+                optimizer.iterations = iteration + n
+                if watch is not None and running:
+                    n -= watch.step - first
+                    watch.done(
+                        losses[done : done + n], batch_size, min(n * batch_size, stop - at),
+                        executor.plan if recorded else None,
+                    )  # fmt: skip
             raise
         return done
 
@@ -280,6 +306,8 @@ class Trainer(Compiled):
         validation_steps: int | None = None,
         validation_batch_size: int | None = None,
         validation_freq: Any = 1,
+        *,
+        record: Record | None = None,
     ) -> History:
         """Train the model.
 
@@ -296,8 +324,10 @@ class Trainer(Compiled):
         epochs : int, default 1
             The number of the last epoch (``initial_epoch`` counts).
         verbose : {"auto", 0, 1, 2}
-            Silent, a progress bar, or one line an epoch.
+            0: silent; 1: a progress bar; 2: one line an epoch; "auto": 1 on a terminal and in a
+            notebook, else 2.
         callbacks : list of Callback, optional
+            Any of :mod:`nncore.callbacks`, called in this order.
         validation_split : float, default 0
             This part of the rows, the last ones, is kept for validation.
         validation_data : tuple or batches, optional
@@ -317,12 +347,17 @@ class Trainer(Compiled):
             The same for validation.
         validation_freq : int or list of int, default 1
             Validate every so many epochs, or after these epochs (counted from 1).
+        record : Record, optional
+            Keeps gradients, weights, activations or statistics of the steps: see
+            :class:`nncore.Record`.  Steps of ``train_on_batch``, called by a callback, are not
+            recorded.  The training is the same, bit for bit.
 
         Returns
         -------
         History
             ``history.history`` maps "loss", "accuracy", "val_loss", ... to one value an
             epoch.  The loss of an epoch is the mean over its rows, penalties included.
+            With a ``record`` of statistics also "hidden/gradient_norm" and the like.
 
         Raises
         ------
@@ -359,6 +394,7 @@ class Trainer(Compiled):
                 f'fit: shuffle must be True, False or "batch"; received shuffle={shuffle!r}'
             )
         _check_freq(validation_freq)
+        _check_record(record)
         fraction = _check_split(validation_split)
 
         validation: _Source | None = None
@@ -401,6 +437,7 @@ class Trainer(Compiled):
         from nncore.callbacks import check_callbacks
 
         check_callbacks(callbacks)
+        watch = self._watch(record, train, shape, epochs - initial_epoch)
         if not self.built:  # now that everything fits
             self._build(shape)
         chain = callbacks
@@ -418,6 +455,8 @@ class Trainer(Compiled):
         logs: dict[str, float] = {}
         shown = resolve_verbose(verbose)
         bar: ProgressBar | None = None
+        if watch is not None:
+            watch.begin()
         try:
             chain.on_train_begin(None)
             for epoch in range(initial_epoch, epochs):
@@ -425,6 +464,8 @@ class Trainer(Compiled):
                 if shown:
                     bar = ProgressBar(train.length, shown, epoch=epoch, epochs=epochs)
                 meter = _Meter(*self._resolve())
+                if watch is not None:
+                    watch.begin_epoch(epoch)
                 enough = self._epoch(train, meter, shuffle, seed, epoch, class_weight, chain, bar)
                 if not meter.rows:  # the batches have run out: this was no epoch
                     break
@@ -432,10 +473,13 @@ class Trainer(Compiled):
                 if validation is not None and _is_due(validation_freq, epoch):
                     values = self._validate(validation, chain, epoch)
                     logs.update((f"val_{name}", value) for name, value in values.items())
+                if watch is not None:
+                    logs.update(watch.logs())
                 # Callbacks first: what they add to the logs is shown.
                 chain.on_epoch_end(epoch, logs)
                 if bar is not None:
-                    bar.finish(logs)
+                    quiet = () if watch is None else watch.names
+                    bar.finish({name: logs[name] for name in logs if name not in quiet})
                 if self.stop_training or not enough:
                     break
         except KeyboardInterrupt:
@@ -446,9 +490,27 @@ class Trainer(Compiled):
         finally:
             if bar is not None:
                 bar.close()
+            if watch is not None:
+                watch.end()
         chain.on_train_end(logs or None)
         assert self.history is not None
         return self.history
+
+    def _watch(
+        self, record: Record | None, train: _Source, shape: tuple[int, ...], epochs: int
+    ) -> Watch | None:
+        """Return who fills a record from the training's steps; nothing is changed yet."""
+        if record is None:
+            return None
+        from nncore.watch import Watch
+
+        assert self._loss is not None
+        steps = train.length
+        train.watch = Watch(
+            record, self._layers, shape, loss=self._loss, dtype=self.dtype, rows=train.batch_size,
+            steps=None if steps is None else steps * max(0, epochs), label=self.label,
+        )  # fmt: skip
+        return train.watch
 
     def _batch_size(self, given: int | None, n: int, steps: int | None) -> int:
         """Return the batch size for ``n`` rows, by Keras's rule."""
@@ -495,6 +557,7 @@ class Trainer(Compiled):
             ) from None
         x, y, w = data.unpack(first, where)
         rows = self._rows(x, y, w, class_weight, where, build=build)
+        source.batch_size = rows.n
         if not batches.indexed:
             source.iterator = itertools.chain([first], iterator)
         shape: tuple[int, ...] = rows.x.shape[1:]
@@ -530,7 +593,7 @@ class Trainer(Compiled):
             order = _order(rows.n, seed, source.passes if source.steps else epoch, size, shuffle)
         self._pass(
             "train", rows, size, meter, order=order, begin=begin, end=end,
-            callbacks=hooks, progress=progress, epoch=epoch,
+            callbacks=hooks, progress=progress, epoch=epoch, watch=source.watch,
         )  # fmt: skip
         source.seen += take
         if source.seen >= n_batches:
@@ -582,7 +645,7 @@ class Trainer(Compiled):
             rows = self._rows(x, y, w, class_weight, where)
             self._pass(
                 mode, rows, rows.n, meter, callbacks=hooks, progress=progress,
-                epoch=epoch, step=step,
+                epoch=epoch, step=step, watch=source.watch,
             )  # fmt: skip
             step += 1
             if mode == "train" and hooks is not None and self.stop_training:
@@ -654,13 +717,20 @@ class Trainer(Compiled):
 
         Parameters
         ----------
-        x, y, batch_size, sample_weight
+        x, y : array_like
+            As in :meth:`fit`.
+        batch_size : int, optional
             As in :meth:`fit`.
         verbose : {"auto", 0, 1, 2}
+            As in :meth:`fit`.
+        sample_weight : array_like, optional
+            As in :meth:`fit`.
         steps : int, optional
             Only so many batches.
         callbacks : list of Callback, optional
+            Their ``on_test_...`` hooks are called.
         return_dict : bool, default False
+            Whether names come with the numbers.
 
         Returns
         -------
@@ -734,6 +804,7 @@ class Trainer(Compiled):
         Parameters
         ----------
         x : array_like, or an iterator, generator or data set of batches
+            Rows of inputs, of any real dtype.
         batch_size : int, optional
             Accepted for Keras's sake: the result does not depend on it.
         verbose : {"auto", 0, 1, 2}
@@ -741,11 +812,12 @@ class Trainer(Compiled):
         steps : int, optional
             Only so many batches (of ``batch_size``, default 32).
         callbacks : list of Callback, optional
+            Their ``on_predict_...`` hooks are called.
 
         Returns
         -------
         ndarray
-            (n, *output shape), of the model's dtype.
+            ``(n, *output shape)``, of the model's dtype.
         """
         if (
             self._quick is not None
@@ -816,6 +888,7 @@ class Trainer(Compiled):
         Parameters
         ----------
         x : array_like
+            Rows of inputs.
         training : bool, default False
             True is an error if the model has Dropout: masks belong to training steps.
         """
@@ -974,6 +1047,17 @@ def _order(n: int, seed: int, epoch: int, batch_size: int, shuffle: Any) -> NDAr
 def _check_verbose(verbose: Any, where: str) -> None:
     if verbose != "auto" and (isinstance(verbose, str) or verbose not in (0, 1, 2)):
         raise ValueError(f'{where}: verbose must be "auto", 0, 1 or 2; received {verbose!r}')
+
+
+def _check_record(record: Any) -> None:
+    from nncore.record import Record
+
+    if record is not None and not isinstance(record, Record):
+        hint = "; call it: record=nncore.Record()" if record is Record else ""
+        raise TypeError(
+            f"fit: record must be an nncore.Record, such as nncore.Record(every=10, "
+            f'what=("gradient_norm", "dead")), or None; received record={record!r}{hint}'
+        )
 
 
 def _check_split(value: Any) -> float:

@@ -22,7 +22,7 @@ class PyDataset:
 
     Parameters
     ----------
-    workers, use_multiprocessing, max_queue_size
+    workers, use_multiprocessing, max_queue_size : int, bool, int
         Kept for Keras: batches are made one after the other, in the caller's thread.
     """
 

@@ -6,7 +6,8 @@ cdef extern from "threads.h" nogil:
     int nncore_pool_size()
     int nncore_cpu_count()
     int nncore_get_num_threads()
-    void nncore_set_num_threads(int n)
+    void nncore_set_default_threads(int n)
+    int nncore_thread_limit()
     double nncore_seconds()
 
 cdef extern from "cpu.h" nogil:
@@ -59,12 +60,17 @@ def pool_size():
 
 
 def get_num_threads():
-    """Return the process's default number of threads."""
+    """Return the process's default number of threads, or the limit that was set for it."""
     return nncore_get_num_threads()
 
 
 def set_num_threads(n):
-    """Set the process's default number of threads (1 to 256)."""
+    """Set the process's default number of threads (1 to 256). Ends a limit."""
     if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= 256:
         raise ValueError(f"the number of threads must be an integer from 1 to 256; received {n!r}")
-    nncore_set_num_threads(n)
+    nncore_set_default_threads(n)
+
+
+def thread_limit():
+    """Return the limit that a tool such as threadpoolctl has set; 0: none."""
+    return nncore_thread_limit()

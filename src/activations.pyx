@@ -307,16 +307,42 @@ cdef inline real distance(real z, real largest) noexcept nogil:
     return -REAL_MAX if d < -REAL_MAX else d
 
 
+cdef enum:
+    MOST_LANES = 16
+
+
+cdef inline void scale_rows(restricted y, const real* scales, Py_ssize_t rows,
+                            Py_ssize_t cols) noexcept nogil:
+    # y(i, j) *= scales(i). Short rows as one loop over all their numbers.
+    cdef real spread[BLOCK_NUMBERS + MOST_LANES]
+    cdef Py_ssize_t i, j
+    if cols <= LANES_PER_VECTOR:
+        spread_narrow(rows, cols, scales, spread)
+        for j in range(rows * cols):
+            y[j] = y[j] * spread[j]
+    else:
+        for i in range(rows):
+            for j in range(i * cols, (i + 1) * cols):
+                y[j] = y[j] * scales[i]
+
+
 cdef inline void exponentials_rows(const_restricted z, restricted e, Py_ssize_t rows,
                                    Py_ssize_t cols, real* largest, real* sums) noexcept nogil:
-    # e = exp(z - the row's largest); up to BLOCK_ROWS rows.
+    # e = exp(z - the row's largest); a block of rows.
+    cdef real spread[BLOCK_NUMBERS + MOST_LANES]
     cdef Py_ssize_t i, j
     for i in range(rows):
         largest[i] = row_max(z + i * cols, cols)
-        for j in range(i * cols, (i + 1) * cols):
-            e[j] = z[j] - largest[i]
-    for j in range(rows * cols):
-        e[j] = exp_(e[j])
+    if cols <= LANES_PER_VECTOR:
+        spread_narrow(rows, cols, largest, spread)
+        for j in range(rows * cols):
+            e[j] = exp_(z[j] - spread[j])
+    else:
+        for i in range(rows):
+            for j in range(i * cols, (i + 1) * cols):
+                e[j] = z[j] - largest[i]
+        for j in range(rows * cols):
+            e[j] = exp_(e[j])
     for i in range(rows):
         sums[i] = row_sum(e + i * cols, cols)
 
@@ -325,15 +351,13 @@ cdef void softmax_rows(const_restricted z, restricted y, Py_ssize_t rows,
                        Py_ssize_t cols) noexcept nogil:
     cdef real largest[BLOCK_ROWS]
     cdef real sums[BLOCK_ROWS]
-    cdef real scale
-    cdef Py_ssize_t at = 0, i, j, n, block = rows_of_block(cols)
+    cdef Py_ssize_t at = 0, i, n, block = rows_of_block(cols)
     while at < rows:
         n = block if block < rows - at else rows - at
         exponentials_rows(z + at * cols, y + at * cols, n, cols, largest, sums)
         for i in range(n):
-            scale = R(1) / sums[i]
-            for j in range((at + i) * cols, (at + i + 1) * cols):
-                y[j] = y[j] * scale
+            sums[i] = R(1) / sums[i]
+        scale_rows(y + at * cols, sums, n, cols)
         at += n
 
 

@@ -19,6 +19,7 @@ from threading import Lock
 import numpy as np
 
 from nncore._runtime cimport num_threads, parallel, seconds as clock
+from nncore.verify import OPS, Tables, verify as verify_plan
 
 cnp.import_array()
 
@@ -31,6 +32,7 @@ include "random.pyx"
 include "gather.pyx"
 include "matmul.pyx"
 include "elementwise.pyx"
+include "observe.pyx"
 include "verify.pyx"
 include "plan.pyx"
 include "predictor.pyx"

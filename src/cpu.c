@@ -45,7 +45,7 @@ int nncore_x86_levels(nncore_cpuid cpuid, nncore_xgetbv xgetbv)
 
 #if defined(__x86_64__) || defined(_M_X64)
 
-#if defined(_MSC_VER)
+#if defined(_MSC_VER) && !defined(__clang__)
 #include <intrin.h>
 static void cpuid(unsigned leaf, unsigned sub, unsigned *r)
 {

@@ -108,10 +108,11 @@ cdef inline real log1p_(real u) noexcept nogil:
 
 
 cdef inline real tanh_(real x) noexcept nogil:
-    # With m = e^(-2|x|) - 1: tanh|x| = -m / (m + 2). Full relative accuracy, near 0 too.
+    # With m = e^(-2|x|) - 1: tanh|x| = -m / (m + 2). Full relative accuracy, near 0 too (and 0
+    # itself, not -0, for 0).
     cdef real m = expm1_(-R(2) * abs_(x))
-    cdef real y = -m / (m + R(2))
-    return -y if x < 0 else y
+    cdef real y = m / (m + R(2))
+    return y if x <= 0 else -y
 
 
 cdef inline real sigmoid_(real x) noexcept nogil:

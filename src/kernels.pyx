@@ -156,6 +156,17 @@ def metric_of(str kind, const real[:, ::1] y, t, labels, r, double alpha=0.0):
     return total, count
 
 
+def observe_of(str kind, const real[:, ::1] v, double low=0.0, double high=0.0):
+    """Return what watching measures of v: OBSERVATIONS has the names; `saturated` takes bounds."""
+    cdef int code = kind_of(kind, OBSERVATIONS, "observation")
+    cdef double value
+    if not start(v):
+        raise ValueError(f"v must not be empty; received shape ({v.shape[0]}, {v.shape[1]})")
+    with nogil:
+        value = observe(code, start(v), v.shape[0], v.shape[1], low, high)
+    return value
+
+
 def update_into(str kind, real[:, ::1] w, const real[:, ::1] g, real[:, ::1] slots,
                 double learning_rate, long long iteration=0, hyper=None):
     """Update w (1, n) and slots (k, n) in place from the gradient g (1, n)."""
@@ -334,7 +345,7 @@ def dense_backward_weights_into(const real[:, ::1] x, const real[:, ::1] dz, rea
             if g.dw:
                 dense_backward_weights(start(x), start(dz), &g, rows, n_in, n_in, n_out, False,
                                        n_threads, scratch, numbers)
-            column_sums(start(dz), rows, n_out, scratch)
+            column_sums(start(dz), rows, n_out, False, scratch)
             memcpy(&db[0], scratch, n_out * sizeof(real))
         free(raw)
 
@@ -388,7 +399,7 @@ def peak_gflops(double seconds=0.05):
 
 
 def scratch_spare(Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, *, Py_ssize_t a_step, bint a_transposed,
-                  bint b_transposed, int n_threads):
+                  bint b_transposed, bint b_slack, int n_threads):
     """Return how many numbers of a thread's scratch a matmul leaves unused, at the least.
 
     For the tests: the layout that the loops use, for every thread's part, against what
@@ -405,6 +416,7 @@ def scratch_spare(Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, *, Py_ssize_t a_step
     mm.a_step = a_step
     mm.a_transposed = a_transposed
     mm.b_transposed = b_transposed
+    mm.narrow = is_narrow(n, k, b_slack or b_transposed)
     mm.n_threads = n_threads
     least = scratch_size(m, n, k)
     for part in range(n_threads):

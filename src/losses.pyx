@@ -136,27 +136,30 @@ cdef void softmax_crossentropy(const_restricted z, const_restricted t, const lon
     cdef real sums[BLOCK_ROWS]
     cdef real logs[BLOCK_ROWS]
     cdef real keep = R(1) - alpha, add = alpha / <real>cols
-    cdef real scale, value, target
+    cdef real value
     cdef Py_ssize_t i, j, at
     exponentials_rows(z, dz, rows, cols, largest, sums)
     for i in range(rows):
         logs[i] = log_(sums[i])
+    if labels:
+        for i in range(rows):
+            sums[i] = R(1) / sums[i]
+        scale_rows(dz, sums, rows, cols)
+        for i in range(rows):
+            at = i * cols + labels[i]
+            dz[at] -= 1
+            values[i] = logs[i] - distance(z[at], largest[i])
+        return
     for i in range(rows):
-        at = i * cols
-        scale = R(1) / sums[i]
-        if labels:
-            for j in range(cols):
-                dz[at + j] = dz[at + j] * scale
-            dz[at + labels[i]] -= 1
-            values[i] = logs[i] - distance(z[at + labels[i]], largest[i])
-        else:
-            scale = (row_sum(t + at, cols) * keep + alpha) * scale
-            value = 0
-            for j in range(cols):
-                target = t[at + j] * keep + add
-                value += target * (logs[i] - distance(z[at + j], largest[i]))
-                dz[at + j] = dz[at + j] * scale - target
-            values[i] = value
+        sums[i] = (row_sum(t + i * cols, cols) * keep + alpha) * (R(1) / sums[i])
+    scale_rows(dz, sums, rows, cols)
+    for i in range(rows):
+        value = 0
+        for j in range(i * cols, (i + 1) * cols):
+            value += (t[j] * keep + add) * (logs[i] - distance(z[j], largest[i]))
+        values[i] = value
+    for j in range(rows * cols):
+        dz[j] = dz[j] - (t[j] * keep + add)
 
 
 cdef real categorical(const_restricted y, const_restricted t, long long label, restricted dy,

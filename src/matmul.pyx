@@ -16,16 +16,24 @@ cdef extern from "microkernel.h" nogil:
     const int VECTOR_BYTES
     const bint NNCORE_VECTOR_EXTENSIONS
     void prefetch(const void* p)
+    void prefetch_to_read(const void* p)
     void multiply_tile(int rows, int cols, int unit, Py_ssize_t k, const real* a,
                        Py_ssize_t a_step, const real* b, Py_ssize_t b_step, real* tile,
                        Py_ssize_t step, int add)
     void multiply_and_pack(int cols, int unit, Py_ssize_t k, const real* a, Py_ssize_t a_step,
                            const real* b, Py_ssize_t b_step, real* packed, real* tile,
                            Py_ssize_t step, int add)
+    void multiply_narrow(Py_ssize_t rows, Py_ssize_t cols, int unit, Py_ssize_t k, const real* a,
+                         Py_ssize_t a_step, const real* b, Py_ssize_t b_step, const real* bias,
+                         real* c)
+    void spread_narrow(Py_ssize_t rows, Py_ssize_t cols, const real* values, real* out)
+    void sum_narrow_rows(Py_ssize_t rows, Py_ssize_t cols, const real* a, real* sums)
     void multiply_row(Py_ssize_t cols, Py_ssize_t k, const real* a, Py_ssize_t a_step,
                       const real* b, Py_ssize_t b_step, real* c, int add)
     void multiply_column(Py_ssize_t rows, Py_ssize_t k, const real* a, Py_ssize_t a_step,
                          const real* b, real* c)
+    void multiply_streamed_row(Py_ssize_t cols, Py_ssize_t k, const real* a, Py_ssize_t a_step,
+                               const real* b, Py_ssize_t b_step, real* c, int add)
     real peak_rounds(long long n, real factor)
     void transpose(const real* source, Py_ssize_t source_step, Py_ssize_t rows, Py_ssize_t cols,
                    real* to, Py_ssize_t to_step)
@@ -38,6 +46,7 @@ cdef enum:
     UNFINISHED_TILES = 64   # of rows, whose sums wait for the next block of p
     NARROW_TILES = 8        # of rows of a narrow result, that the epilogue gets at once
     A_TILES = 4             # of rows of a that are copied together: whole cache lines
+    NARROW_PANEL = 64       # rows of a result of one vector, that the epilogue gets at once
     CONFLICT = 1024         # bytes between lines of which many have no place in the cache
 
 # panel holds rows x cols numbers of c from (i, j) on, their rows `step` apart. It may be written.
@@ -57,6 +66,8 @@ ctypedef struct Matmul:
     Py_ssize_t b_step
     bint b_transposed
     bint b_slack            # a tile's width may be read past b's end
+    bint narrow             # at most a vector of columns: multiply_narrow_range() does it
+    const real* bias        # added by that, or NULL: the epilogue adds it
     epilogue_pointer epilogue
     prepare_pointer prepare     # or NULL
     const void* context
@@ -171,11 +182,16 @@ cdef void pack_cols(const real* b, Py_ssize_t step, bint transposed, Py_ssize_t 
                 panel[p * TILE_COLS + j] = 0
 
 
+cdef enum:
+    STREAMED = 1 << 20      # bytes of b that one row reads as a stream: more than the caches keep
+
+
 cdef void multiply_one_row(const Matmul* mm, Py_ssize_t j0, Py_ssize_t j1,
                            real* c) noexcept nogil:
     # m = 1: b is read once, row after row; there is nothing to copy.
     cdef Py_ssize_t cols, tail, pb, ps, p, j, p_block = block_p(mm.k)
     cdef Py_ssize_t a_step = mm.a_step if mm.a_transposed else 1
+    cdef bint streamed = mm.k * mm.n * <Py_ssize_t>sizeof(real) > STREAMED
     cdef const real* a
     cdef const real* b
     cdef real sum
@@ -188,7 +204,10 @@ cdef void multiply_one_row(const Matmul* mm, Py_ssize_t j0, Py_ssize_t j1,
             ps = smaller(p_block, mm.k - pb)
             a = mm.a + pb * a_step
             b = mm.b + pb * mm.b_step + j0
-            multiply_row(cols - tail, ps, a, a_step, b, mm.b_step, c, pb > 0)
+            if streamed:
+                multiply_streamed_row(cols - tail, ps, a, a_step, b, mm.b_step, c, pb > 0)
+            else:
+                multiply_row(cols - tail, ps, a, a_step, b, mm.b_step, c, pb > 0)
             for j in range(cols - tail, cols):
                 sum = 0
                 for p in range(ps):
@@ -210,6 +229,36 @@ cdef void multiply_one_column(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1,
         i0 += rows
 
 
+cdef inline bint is_narrow(Py_ssize_t n, Py_ssize_t k, bint readable) noexcept nogil:
+    # readable: b has slack, or is copied. (One column is multiply_one_column's.)
+    return readable and 1 < n <= LANES_PER_VECTOR and k <= MAX_BLOCK_P
+
+
+cdef inline Py_ssize_t narrow_b_size(const Matmul* mm) noexcept nogil:
+    return round_up(mm.k * LANES_PER_VECTOR, 64) if mm.b_transposed else 0
+
+
+cdef void multiply_narrow_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1,
+                                real* scratch) noexcept nogil:
+    # Rows i0..i1 of a narrow c: few loops around little work.
+    cdef Py_ssize_t rows, b_step = mm.b_step
+    cdef Py_ssize_t to_next = 1 if mm.a_transposed else mm.a_step
+    cdef const real* a = mm.a + i0 * to_next
+    cdef const real* b = mm.b
+    if mm.b_transposed:
+        b_step = LANES_PER_VECTOR
+        transpose(b, mm.b_step, mm.n, mm.k, scratch, b_step)
+        b = scratch
+        scratch += narrow_b_size(mm)
+    while i0 < i1:
+        rows = smaller(NARROW_PANEL, i1 - i0)
+        multiply_narrow(rows, mm.n, mm.a_transposed, mm.k, a, mm.a_step, b, b_step, mm.bias,
+                        scratch)
+        mm.epilogue(mm.context, scratch, mm.n, i0, 0, rows, mm.n)
+        a += rows * to_next
+        i0 += rows
+
+
 ctypedef struct Layout:
     # How one thread works on its part of c, and where its panels lie in its scratch.
     Py_ssize_t p_block, col_block, a_size, b_at, c_at, end
@@ -221,6 +270,11 @@ cdef Layout layout_of(const Matmul* mm, Py_ssize_t m, Py_ssize_t n) noexcept nog
     cdef Layout at
     cdef Py_ssize_t k = mm.k, b_numbers = k * round_up(n, TILE_COLS), rows = round_up(m, TILE_ROWS)
     cdef Py_ssize_t step
+    if mm.narrow:
+        memset(&at, 0, sizeof(at))
+        at.c_at = narrow_b_size(mm)
+        at.end = at.c_at + smaller(m, NARROW_PANEL) * n + LANES_PER_VECTOR
+        return at
     at.p_block = k
     at.col_block = n
     at.pack_a = packs_a(mm.a_transposed, mm.a_step, n, k)
@@ -259,6 +313,9 @@ cdef void multiply_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_ssiz
     cdef const real* b
     cdef Py_ssize_t jb, pb, i, j, cols, ps, whole, ready, rows, tile_cols, step, a_step, b_step
     cdef Py_ssize_t held = 0        # rows that the epilogue has not had yet
+    if mm.narrow:
+        multiply_narrow_range(mm, i0, i1, scratch)
+        return
     if mm.n == 1 and mm.b_step == 1 and not mm.a_transposed and not mm.b_transposed:
         multiply_one_column(mm, i0, i1, scratch)
         return
@@ -400,6 +457,8 @@ cdef void multiply(Matmul* mm) noexcept nogil:
         mm.n_threads = useful_threads(mm.n_threads, mm.m, mm.n, mm.k)
     if mm.n_threads > 1:
         parallel(multiply_part, mm, mm.n_threads)
+    elif mm.narrow:
+        multiply_narrow_range(mm, 0, mm.m, mm.scratch)
     else:
         multiply_range(mm, 0, mm.m, 0, mm.n, mm.scratch)
 
@@ -409,7 +468,6 @@ cdef void multiply(Matmul* mm) noexcept nogil:
 
 cdef enum:
     LONG_ROW = 256
-    MOST_LANES = 16
 
 
 cdef inline void add(const_restricted a, const_restricted b, restricted y,
@@ -565,11 +623,14 @@ cdef enum:
     SUM_ROWS = 256          # rows summed one after the other: fewer roundings in a large batch
 
 
-cdef void add_rows(const real* dz, Py_ssize_t rows, Py_ssize_t cols,
+cdef void add_rows(const real* dz, Py_ssize_t rows, Py_ssize_t cols, bint slack,
                    restricted sums) noexcept nogil:
     # sums_j = sum_i dz(i, j), i in order.
     cdef Py_ssize_t i, j
     cdef const_restricted row
+    if slack and cols <= LANES_PER_VECTOR:
+        sum_narrow_rows(rows, cols, dz, sums)
+        return
     for j in range(cols):
         sums[j] = 0
     for i in range(rows):
@@ -578,13 +639,14 @@ cdef void add_rows(const real* dz, Py_ssize_t rows, Py_ssize_t cols,
             sums[j] = sums[j] + row[j]
 
 
-cdef void column_sums(const real* dz, Py_ssize_t rows, Py_ssize_t cols,
+cdef void column_sums(const real* dz, Py_ssize_t rows, Py_ssize_t cols, bint slack,
                       real* sums) noexcept nogil:
-    # sums_j = sum_i dz(i, j), in blocks of rows. sums holds 2 * cols numbers.
+    # sums_j = sum_i dz(i, j), in blocks of rows. sums holds 2 * cols numbers; with slack a
+    # vector's width may be read past dz's end, and sums holds one more.
     cdef Py_ssize_t at = SUM_ROWS
-    add_rows(dz, smaller(rows, SUM_ROWS), cols, sums)
+    add_rows(dz, smaller(rows, SUM_ROWS), cols, slack, sums)
     while at < rows:
-        add_rows(dz + at * cols, smaller(rows - at, SUM_ROWS), cols, sums + cols)
+        add_rows(dz + at * cols, smaller(rows - at, SUM_ROWS), cols, slack, sums + cols)
         add_to(sums, sums + cols, cols)
         at += SUM_ROWS
 
@@ -596,6 +658,7 @@ cdef void dense(const real* x, const real* w, const Forward* f, Py_ssize_t rows,
                 Py_ssize_t scratch_step) noexcept nogil:
     # y = activation(x w + b); x (rows, n_in), w (n_in, n_out)
     cdef Matmul mm
+    cdef Forward rest = f[0]
     mm.m = rows
     mm.n = n_out
     mm.k = n_in
@@ -606,9 +669,14 @@ cdef void dense(const real* x, const real* w, const Forward* f, Py_ssize_t rows,
     mm.b_step = n_out
     mm.b_transposed = False
     mm.b_slack = slack
+    mm.narrow = is_narrow(n_out, n_in, slack)
+    mm.bias = NULL
+    if mm.narrow:
+        mm.bias = rest.b
+        rest.b = NULL
     mm.epilogue = forward_epilogue
     mm.prepare = NULL
-    mm.context = f
+    mm.context = &rest
     mm.n_threads = n_threads
     mm.scratch = scratch
     mm.scratch_step = scratch_step
@@ -631,6 +699,8 @@ cdef void dense_backward_data(const real* dz, const real* w, const BackwardData*
     mm.b_step = n_out
     mm.b_transposed = True
     mm.b_slack = False
+    mm.narrow = is_narrow(n_in, n_out, True)
+    mm.bias = NULL
     mm.epilogue = backward_data_epilogue
     mm.prepare = NULL
     mm.context = d
@@ -661,6 +731,8 @@ cdef void dense_backward_weights(const real* x, const real* dz, const BackwardWe
         mm.b_step = x_step
         mm.b_transposed = False
         mm.b_slack = False
+        mm.narrow = False
+        mm.bias = NULL
         mm.epilogue = backward_weights_epilogue
         mm.prepare = NULL
         mm.context = &row
@@ -679,6 +751,8 @@ cdef void dense_backward_weights(const real* x, const real* dz, const BackwardWe
     mm.b_step = n_out
     mm.b_transposed = False
     mm.b_slack = slack
+    mm.narrow = is_narrow(n_out, rows, slack)
+    mm.bias = NULL
     mm.epilogue = backward_weights_epilogue
     mm.prepare = NULL
     if not d.dw and d.step > LONG_ROW:

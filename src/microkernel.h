@@ -30,14 +30,24 @@
 #define TILE_VECTORS 2
 #endif
 
+/* Rows of a narrow result, one vector each, that are computed together. */
+#if TILE_ROWS > 6 || TILE_VECTORS > 2
+#define NARROW_ROWS 16
+#else
+#define NARROW_ROWS 8
+#endif
+
 #define LANES_PER_VECTOR ((int)(VECTOR_BYTES / sizeof(real)))
 #define TILE_COLS (TILE_VECTORS * LANES_PER_VECTOR)
 
-#if defined(__GNUC__) || defined(__clang__)
+/* NNCORE_PLAIN_C: take the other half, as cl does, with any compiler, to test it. */
+#if (defined(__GNUC__) || defined(__clang__)) && !defined(NNCORE_PLAIN_C)
 
 #define NNCORE_VECTOR_EXTENSIONS 1
 /* Ask for the cache line at p, which will be written soon: into the L2 cache. */
 #define prefetch(p) __builtin_prefetch((p), 1, 2)
+/* Ask for the cache line at p, which will be read soon. */
+#define prefetch_to_read(p) __builtin_prefetch((p), 0, 3)
 #define ALWAYS_INLINE inline __attribute__((always_inline))
 /* Loads and stores of any alignment, of memory that is also read as scalars. */
 typedef real vector __attribute__((vector_size(VECTOR_BYTES)));
@@ -55,7 +65,7 @@ typedef real loose_vector __attribute__((vector_size(VECTOR_BYTES), aligned(size
 #elif defined(__AVX2__) && defined(__FMA__)
 #define MULTIPLY_ADD(a, b, c) ((vector)_mm256_fmadd_ps((__m256)(a), (__m256)(b), (__m256)(c)))
 #else
-/* NEON: contracted to fmla by the compiler (-ffp-contract=fast); SSE: two instructions. */
+/* NEON: contracted to fmla by the compiler; SSE: two instructions. */
 #define MULTIPLY_ADD(a, b, c) ((c) + (a) * (b))
 #endif
 
@@ -158,6 +168,78 @@ static void multiply_tile(int rows, int cols, int unit, ptrdiff_t k, const real 
         tile_rows(rows, TILE_VECTORS, unit, k, a, a_step, b, b_step, tile, step, add);
 }
 
+/* A result of at most a vector of columns, closed up: c(i, j) = sum_p a(i, p) b(p, j) + bias(j), its
+   rows `cols` apart. A row's vector also writes on what the next row then overwrites: c is
+   writable for a vector beyond its end. */
+static ALWAYS_INLINE void narrow_body(const int rows, const int unit, ptrdiff_t k, const real *a,
+                                      ptrdiff_t a_step, const real *b, ptrdiff_t b_step,
+                                      const vector bias, real *c, ptrdiff_t cols)
+{
+    vector sum[NARROW_ROWS];
+    ptrdiff_t p;
+    int i;
+#pragma GCC unroll 16
+    for (i = 0; i < rows; i++)
+        sum[i] = (vector){0};
+    for (p = 0; p < k; p++) {
+        const vector row = *(const loose_vector *)b;
+        b += b_step;
+#pragma GCC unroll 16
+        for (i = 0; i < rows; i++) {
+            const real one = unit ? a[i] : a[i * a_step];
+            sum[i] = MULTIPLY_ADD(one - (vector){0}, row, sum[i]);
+        }
+        a += unit ? a_step : 1;
+    }
+#pragma GCC unroll 16
+    for (i = 0; i < rows; i++)
+        *(loose_vector *)(c + i * cols) = sum[i] + bias;
+}
+
+#define NARROW_CASE(count)                                                                       \
+    for (; rows >= count; rows -= count, a += count * (unit ? 1 : a_step), c += count * cols)    \
+        if (unit)                                                                                \
+            narrow_body(count, 1, k, a, a_step, b, b_step, added, c, cols);                      \
+        else                                                                                     \
+            narrow_body(count, 0, k, a, a_step, b, b_step, added, c, cols);
+
+static void multiply_narrow(ptrdiff_t rows, ptrdiff_t cols, int unit, ptrdiff_t k, const real *a,
+                            ptrdiff_t a_step, const real *b, ptrdiff_t b_step, const real *bias,
+                            real *c)
+{
+    vector added = {0};
+    ptrdiff_t j;
+    if (bias)
+        for (j = 0; j < cols; j++)
+            added[j] = bias[j];
+#if NARROW_ROWS > 8
+    NARROW_CASE(16)
+#endif
+    NARROW_CASE(8)
+    NARROW_CASE(4)
+    NARROW_CASE(2)
+    NARROW_CASE(1)
+}
+
+/* sums(j) = sum_i a(i, j) over rows `cols` <= a vector apart, in order. a is readable, and sums
+   writable, for a whole vector. */
+static void sum_narrow_rows(ptrdiff_t rows, ptrdiff_t cols, const real *a, real *sums)
+{
+    vector sum = {0};
+    for (; rows > 0; rows--, a += cols)
+        sum += *(const loose_vector *)a;
+    *(loose_vector *)sums = sum;
+}
+
+/* out(i, j) = values(i) in rows of `cols` <= a vector, closed up; out is writable for a vector beyond
+   its end. */
+static void spread_narrow(ptrdiff_t rows, ptrdiff_t cols, const real *values, real *out)
+{
+    ptrdiff_t i;
+    for (i = 0; i < rows; i++)
+        *(loose_vector *)(out + i * cols) = values[i] - (vector){0};
+}
+
 /* A tile of all its rows that also packs its columns of b, for the tiles below it. */
 static void multiply_and_pack(int cols, int unit, ptrdiff_t k, const real *a, ptrdiff_t a_step,
                               const real *b, ptrdiff_t b_step, real *packed, real *tile,
@@ -218,6 +300,67 @@ static void multiply_row(ptrdiff_t cols, ptrdiff_t k, const real *a, ptrdiff_t a
     case 6: row_body(6, k, a, a_step, b, b_step, c, add); break;
     case 7: row_body(7, k, a, a_step, b, b_step, c, add); break;
     case 8: row_body(8, k, a, a_step, b, b_step, c, add); break;
+    }
+}
+
+/* The same row where b comes from memory: STREAM_LINES whole lines of b at a time, which the processor
+   sees coming, while the sums wait in the L1 cache. Sums are taken in the same order. */
+#define STREAM_LINES 8
+#define STREAM_VECTORS (8192 / VECTOR_BYTES)
+/* With SSE a line is so many instructions that few are asked for at a time: the next ones are asked for
+   ahead. (With wider vectors that costs more than it gives.) */
+#if defined(__SSE2__) && !defined(__AVX2__)
+#define STREAM_AHEAD 1
+#else
+#define STREAM_AHEAD 0
+#endif
+
+static ALWAYS_INLINE void stream_body(const int lines, ptrdiff_t vectors, const real *a,
+                                      ptrdiff_t a_step, const real *b, ptrdiff_t b_step, vector *sums)
+{
+    vector all[STREAM_LINES];
+    ptrdiff_t v;
+    int i;
+#pragma GCC unroll 8
+    for (i = 0; i < lines; i++)
+        all[i] = a[i * a_step] - (vector){0};
+    for (v = 0; v < vectors; v++) {
+        vector sum = sums[v];
+#pragma GCC unroll 8
+        for (i = 0; i < lines; i++) {
+            const real *at = b + i * b_step + v * LANES_PER_VECTOR;
+            if (STREAM_AHEAD && v % (64 / VECTOR_BYTES) == 0)
+                __builtin_prefetch(at + lines * b_step, 0, 3);
+            sum = MULTIPLY_ADD(all[i], *(const loose_vector *)at, sum);
+        }
+        sums[v] = sum;
+    }
+}
+
+static void multiply_streamed_row(ptrdiff_t cols, ptrdiff_t k, const real *a, ptrdiff_t a_step,
+                                  const real *b, ptrdiff_t b_step, real *c, int add)
+{
+    vector sums[STREAM_VECTORS];
+    ptrdiff_t vectors = (cols + LANES_PER_VECTOR - 1) / LANES_PER_VECTOR;
+    while (vectors > 0) {
+        const ptrdiff_t now = vectors < STREAM_VECTORS ? vectors : STREAM_VECTORS;
+        const real *line = b, *factor = a;
+        ptrdiff_t p, v;
+        memset(sums, 0, now * sizeof *sums);
+        for (p = k; p >= STREAM_LINES; p -= STREAM_LINES) {
+            stream_body(STREAM_LINES, now, factor, a_step, line, b_step, sums);
+            factor += STREAM_LINES * a_step;
+            line += STREAM_LINES * b_step;
+        }
+        for (; p > 0; p--, factor += a_step, line += b_step)
+            stream_body(1, now, factor, a_step, line, b_step, sums);
+        for (v = 0; v < now; v++) {
+            loose_vector *to = (loose_vector *)c + v;
+            *to = add ? (vector)*to + sums[v] : sums[v];
+        }
+        vectors -= now;
+        b += now * LANES_PER_VECTOR;
+        c += now * LANES_PER_VECTOR;
     }
 }
 
@@ -315,6 +458,7 @@ static ALWAYS_INLINE void transpose_square(const real *from, ptrdiff_t from_step
 
 #define NNCORE_VECTOR_EXTENSIONS 0
 #define prefetch(p) ((void)(p))
+#define prefetch_to_read(p) ((void)(p))
 
 
 static void multiply_tile(int rows, int cols, int unit, ptrdiff_t k, const real *a,
@@ -348,6 +492,38 @@ static void multiply_and_pack(int cols, int unit, ptrdiff_t k, const real *a, pt
     multiply_tile(TILE_ROWS, cols, unit, k, a, a_step, packed, TILE_COLS, tile, step, add);
 }
 
+static void multiply_narrow(ptrdiff_t rows, ptrdiff_t cols, int unit, ptrdiff_t k, const real *a,
+                            ptrdiff_t a_step, const real *b, ptrdiff_t b_step, const real *bias,
+                            real *c)
+{
+    ptrdiff_t i, j, p;
+    for (i = 0; i < rows; i++)
+        for (j = 0; j < cols; j++) {
+            real sum = 0;
+            for (p = 0; p < k; p++)
+                sum += (unit ? a[i + p * a_step] : a[i * a_step + p]) * b[p * b_step + j];
+            c[i * cols + j] = bias ? sum + bias[j] : sum;
+        }
+}
+
+static void sum_narrow_rows(ptrdiff_t rows, ptrdiff_t cols, const real *a, real *sums)
+{
+    ptrdiff_t i, j;
+    for (j = 0; j < cols; j++) {
+        sums[j] = 0;
+        for (i = 0; i < rows; i++)
+            sums[j] += a[i * cols + j];
+    }
+}
+
+static void spread_narrow(ptrdiff_t rows, ptrdiff_t cols, const real *values, real *out)
+{
+    ptrdiff_t i, j;
+    for (i = 0; i < rows; i++)
+        for (j = 0; j < cols; j++)
+            out[i * cols + j] = values[i];
+}
+
 static real peak_rounds(long long n, real factor)
 {
     real sum[12 * TILE_COLS] = {1}, total = 0;
@@ -371,6 +547,12 @@ static void multiply_row(ptrdiff_t cols, ptrdiff_t k, const real *a, ptrdiff_t a
             sum += a[p * a_step] * b[p * b_step + j];
         c[j] = add ? c[j] + sum : sum;
     }
+}
+
+static void multiply_streamed_row(ptrdiff_t cols, ptrdiff_t k, const real *a, ptrdiff_t a_step,
+                                  const real *b, ptrdiff_t b_step, real *c, int add)
+{
+    multiply_row(cols, k, a, a_step, b, b_step, c, add);
 }
 
 static void multiply_column(ptrdiff_t rows, ptrdiff_t k, const real *a, ptrdiff_t a_step,

@@ -149,13 +149,18 @@ ctypedef struct Hyper:
     double momentum, rho, epsilon, beta_1, beta_2, centered, weight_decay
 
 
+cdef inline double power(double beta, double t) noexcept nogil:
+    # beta^t, or 0 where 1 - beta^t rounds to 1: there beta^t <= e^-((1 - beta) t) < 2^-54.
+    return pow(beta, t) if (1 - beta) * t < 38 else 0
+
+
 cdef void begin_update(Update* u, int kind, const Hyper* h, double learning_rate,
                        long long iteration) noexcept nogil:
     # The numbers of one step; `iteration` counts the steps before it.
     cdef double t = <double>(iteration + 1)
     cdef double rate = learning_rate
     if kind == ADAM or kind == AMSGRAD:
-        rate = learning_rate * sqrt(1 - pow(h.beta_2, t)) / (1 - pow(h.beta_1, t))
+        rate = learning_rate * sqrt(1 - power(h.beta_2, t)) / (1 - power(h.beta_1, t))
     u.rate = <real>rate
     u.decay = <real>(learning_rate * h.weight_decay)
     u.momentum = <real>h.momentum

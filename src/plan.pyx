@@ -55,6 +55,7 @@ cdef class Executor:
     """
 
     cdef readonly object plan, parameters, slots, gradients, batch_size
+    cdef object kept_shapes         # of each kept array: rows (0: the batch's), columns
     cdef object work, x_, t_, labels_, r_, scratch_, lock
     cdef Instruction* program
     cdef Py_ssize_t length, first_update, capacity, n_in, n_out, n_parameters, scratch_step, rows
@@ -73,10 +74,18 @@ cdef class Executor:
     cdef real* scratch
     cdef real* loss_scratch
     cdef real* gradient
+    # What is watched: where each kept array and the observations of this batch go; NULL: nowhere.
+    cdef Py_ssize_t n_kept, n_observed
+    cdef real** kept
+    cdef Py_ssize_t* kept_step
+    cdef double* observed
     cdef double last_loss, next_signal
 
     def __cinit__(self, plan, parameters, slots, *, batch_size, n_threads=1):
         self.program = NULL
+        self.kept = NULL
+        self.kept_step = NULL
+        self.observed = NULL
 
     def __init__(self, plan, parameters, slots, *, batch_size, n_threads=1):
         if self.program:
@@ -100,6 +109,8 @@ cdef class Executor:
         self.n_in = plan.n_in
         self.n_out = plan.n_out
         self.n_parameters = plan.n_parameters
+        self.n_kept = plan.n_kept
+        self.n_observed = plan.n_observed
         self.takes_labels = plan.labels
         self.output_is_input = plan.output >= 0 and plan.buffers[plan.output].arena == "x"
         self.parameters = parameters
@@ -128,6 +139,8 @@ cdef class Executor:
 
     def __dealloc__(self):
         free(self.program)
+        free(self.kept)
+        free(self.kept_step)
 
     def check_vector(self, name, array, shape):
         """Raise unless `array` can be read and written in place."""
@@ -139,6 +152,26 @@ cdef class Executor:
                              f"received {what}")
         if not (array.flags.c_contiguous and array.flags.writeable and array.flags.aligned):
             raise ValueError(f"{name} must be C-contiguous, aligned and writable")
+
+    def check_kept(self, number, array, n_batches, size):
+        """Raise unless `array` can take `size` numbers for each of `n_batches` batches."""
+        dtype = np.dtype("float64" if IS_DOUBLE else "float32")
+        if not isinstance(array, np.ndarray) or array.dtype != dtype or array.ndim < 2 \
+                or not (array.flags.c_contiguous and array.flags.writeable
+                        and array.flags.aligned) \
+                or array.shape[0] < n_batches or array.size < size * array.shape[0]:
+            raise ValueError(f"kept[{number}] must be a writable, contiguous {dtype} array with "
+                             f"{n_batches} entries of {size} numbers")
+
+    def check_between(self, other):
+        """Raise unless another executor can run batches of the same training."""
+        a, b = self.plan, other.plan
+        if other is self or other.parameters is not self.parameters \
+                or other.slots is not self.slots \
+                or (a.n_in, a.n_out, a.n_targets, a.labels, a.weights, a.n_metrics, a.optimizer) \
+                != (b.n_in, b.n_out, b.n_targets, b.labels, b.weights, b.n_metrics, b.optimizer):
+            raise ValueError("between must be another executor with the same parameters, slots and "
+                             "kind of data")
 
     def check_totals(self, totals):
         """Raise unless metrics can be added to `totals`."""
@@ -191,10 +224,13 @@ cdef class Executor:
         self.first_update = self.length
         self.heavy = self.capacity * self.n_parameters > 10000000
         self.program = <Instruction*>calloc(self.length + 1, sizeof(Instruction))
-        if not self.program:
+        self.kept = <real**>calloc(self.n_kept + 1, sizeof(real*))
+        self.kept_step = <Py_ssize_t*>calloc(self.n_kept + 1, sizeof(Py_ssize_t))
+        if not (self.program and self.kept and self.kept_step):
             raise MemoryError
+        self.kept_shapes = [(1, 0)] * self.n_kept
         ops = list(OPS)
-        kinds = {"loss": LOSSES, "metric": METRICS}
+        kinds = {"loss": LOSSES, "metric": METRICS, "observe": OBSERVATIONS}
         for k, step in enumerate(plan.steps):
             s = &self.program[k]
             s.op = ops.index(step.op)
@@ -245,6 +281,9 @@ cdef class Executor:
                         s.n_out = buffers[getattr(step, name)].cols
             if step.b is not None:
                 s.b_at = buffers[step.b].offset
+            if step.op == "keep":
+                self.kept_shapes[step.index] = (
+                    0 if step.y is not None else s.rows, s.n_out)
             if step.op == "loss" and step.dy is None:
                 loss_cols = max(loss_cols, s.n_out)
             # The scratch of each matmul, and of a bias's gradient.
@@ -254,7 +293,7 @@ cdef class Executor:
                 needed = max(needed, scratch_size(self.capacity, s.n_in, s.n_out))
             elif step.op == "dense_backward_weights":
                 needed = max(needed, scratch_size(s.n_in, s.n_out, self.capacity),
-                             2 * s.n_out)
+                             2 * s.n_out + LANES_PER_VECTOR)
         self.scratch_step = round_up(needed, 64)
         self.loss_part = round_up(loss_cols * self.capacity, 64)
         self.provide(self.threads)
@@ -334,7 +373,7 @@ cdef class Executor:
         cdef BackwardWeights g
         if not s.b:
             return
-        column_sums(s.dz, rows, s.n_out, self.scratch)
+        column_sums(s.dz, rows, s.n_out, True, self.scratch)
         g.update = &self.update
         g.w = s.b
         g.dw = NULL if s.update else s.db
@@ -413,6 +452,65 @@ cdef class Executor:
             clip_to_norm(self.gradient, self.n_parameters, norm, s.alpha)
         elif s.op == UPDATE:
             update(&self.update, s.dw, s.w_at, s.n_in * s.n_out)
+        elif s.op == KEEP or s.op == OBSERVE:
+            self.watch(s, y, rows)
+
+    cdef void watch(self, const Instruction* s, const real* y, Py_ssize_t rows) noexcept nogil:
+        # Copy or measure a parameter, a gradient or an output.
+        cdef const real* v = y
+        cdef Py_ssize_t n = rows
+        if s.w:
+            v = s.w
+            n = s.rows
+        elif s.dw:
+            v = s.dw
+            n = s.rows
+        if s.op == OBSERVE:
+            if self.observed:
+                self.observed[s.index] += observe(s.kind, v, n, s.n_out, s.alpha, s.beta)
+        elif self.kept[s.index]:
+            memcpy(self.kept[s.index], v, n * s.n_out * sizeof(real))
+
+    cdef void begin_batch(self) noexcept nogil:
+        if self.observed:
+            memset(self.observed, 0, self.n_observed * sizeof(double))
+
+    cdef void end_batch(self) noexcept nogil:
+        # Go on to the next batch's places.
+        cdef Py_ssize_t k
+        for k in range(self.n_kept):
+            if self.kept[k]:
+                self.kept[k] += self.kept_step[k]
+        if self.observed:
+            self.observed += self.n_observed
+
+    cdef void forget_watching(self) noexcept:
+        if self.n_kept:
+            memset(self.kept, 0, self.n_kept * sizeof(real*))
+        self.observed = NULL
+
+    cdef void begin_watching(self, kept, observed, Py_ssize_t n_batches,
+                             Py_ssize_t rows) except *:
+        # Check where what is watched goes, and note it.
+        cdef Py_ssize_t k
+        if observed is not None:
+            if not isinstance(observed, np.ndarray) or observed.dtype != np.float64 \
+                    or observed.ndim != 2 or observed.shape[0] < n_batches \
+                    or observed.shape[1] != self.n_observed or not observed.flags.c_contiguous \
+                    or not observed.flags.writeable:
+                raise ValueError(f"observed must be a writable float64 array of shape "
+                                 f"({n_batches}, {self.n_observed})")
+        if kept is not None:
+            if len(kept) != self.n_kept:
+                raise ValueError(f"kept must hold {self.n_kept} arrays; received {len(kept)}")
+            for k, (n, cols) in enumerate(self.kept_shapes):
+                self.check_kept(k, kept[k], n_batches, (n or rows) * cols)
+            for k in range(self.n_kept):
+                array = kept[k]
+                self.kept[k] = <real*>cnp.PyArray_DATA(array)
+                self.kept_step[k] = array.size // array.shape[0] if array.shape[0] else 0
+        if observed is not None:
+            self.observed = <double*>cnp.PyArray_DATA(observed)
 
     cdef int look_for_signals(self) except -1 nogil:
         if clock() >= self.next_signal:
@@ -571,7 +669,8 @@ cdef class Executor:
             self.x_now = self.x_buffer
 
     def run(self, x, t=None, r=None, *, order=None, begin=0, end=None, batch_size=None,
-            iteration=0, learning_rates=None, losses=None, totals=None, seconds=float("inf")):
+            iteration=0, learning_rates=None, losses=None, totals=None, seconds=float("inf"),
+            kept=None, observed=None, every=1, past=0, between=None):
         """Run batch after batch; return the number done.
 
         Rows begin..end of `order` (row numbers; None: as they lie) are taken `batch_size` at a
@@ -602,6 +701,16 @@ cdef class Executor:
         totals : ndarray of float64, (n_metrics, 2), optional
             Each metric's sum and count are added to it.
         seconds : float
+        kept : sequence of ndarray, optional
+            One for each number of a `keep` step: (batches, ...), of the plan's dtype, with room
+            for the buffer in each entry.
+        observed : ndarray of float64, (batches, n_observed), optional
+            Gets what the `observe` steps measure: a row a batch.
+        every, past : int
+            Of the batches, counted from `past`, only each `every`-th is run by this executor, and
+            takes an entry of `kept` and a row of `observed`;
+        between : Executor
+            runs the others: of another plan for the same parameters and data.
 
         Returns
         -------
@@ -613,11 +722,28 @@ cdef class Executor:
         cdef const double* rates = NULL
         cdef double* out = NULL
         cdef double* sums = NULL
-        cdef double rate = 0, deadline
+        cdef double rate = 0, value, deadline
         cdef Py_ssize_t work = CLOCK_WORK   # the first batch is followed by a look
         cdef long long count = iteration
-        cdef Py_ssize_t bad = -1
+        cdef Py_ssize_t bad = -1, period = 1, number = 0, n_watched
+        cdef Executor other = None
+        cdef bint watched
+        if between is not None:
+            other = between
+            self.check_between(other)
+        if not (1 <= every < 1 << 62 and 0 <= past < every) or (every > 1 and other is None):
+            raise ValueError(f"every must be at least 1, past from 0 to every - 1, and between "
+                             f"given where every is more than 1; received every={every}, "
+                             f"past={past}")
+        period = every
+        number = past
         self.enter()
+        try:
+            if other is not None:
+                other.enter()
+        except BaseException:
+            self.leave()
+            raise
         try:
             xs = read_source(x, "x", self.n_in)
             ts = self.targets(t, xs.rows)
@@ -627,6 +753,9 @@ cdef class Executor:
             if not 1 <= size <= self.capacity:
                 raise ValueError(f"batch_size must be from 1 to {self.capacity}; "
                                  f"received {batch_size}")
+            if other is not None and size > other.capacity:
+                raise ValueError(f"between has room for batches of {other.capacity} rows only; "
+                                 f"received batch_size={size}")
             n_batches = (last - first + size - 1) // size
             if count < 0:
                 raise ValueError(f"iteration must not be negative; received {iteration}")
@@ -646,22 +775,46 @@ cdef class Executor:
                 own = np.zeros((self.plan.n_metrics, 2))
             self.check_totals(own)
             sums = <double*>cnp.PyArray_DATA(own)
+            # Multiples of the period from `past` on.
+            n_watched = ((number + n_batches + period - 1) // period
+                         - (number + period - 1) // period)
+            watched = kept is not None or observed is not None
+            if watched:
+                self.begin_watching(kept, observed, n_watched, smaller(size, last - first))
             deadline = clock() + <double>seconds
             self.next_signal = clock() + 0.01
+            if other is not None:
+                other.next_signal = self.next_signal
             try:
                 with nogil:
                     at = first
                     while at < last:
                         rows = smaller(size, last - at)
-                        bad = self.fetch(&xs, &ts, &rs, numbers, at, rows, True)
-                        if bad >= 0:
-                            break
                         if rates:
                             rate = rates[done if n_rates > 1 else 0]
-                        self.execute_batch(rows, count + done, rate, sums)
+                        if number == 0:
+                            bad = self.fetch(&xs, &ts, &rs, numbers, at, rows, True)
+                            if bad >= 0:
+                                self.rows = 0   # nothing is loaded: the labels may be any
+                                break
+                            if watched:
+                                self.begin_batch()
+                            self.execute_batch(rows, count + done, rate, sums)
+                            value = self.last_loss
+                            if watched:
+                                self.end_batch()
+                        else:
+                            bad = other.fetch(&xs, &ts, &rs, numbers, at, rows, True)
+                            if bad >= 0:
+                                other.rows = 0
+                                break
+                            other.execute_batch(rows, count + done, rate, sums)
+                            value = other.last_loss
                         if out:
-                            out[done] = self.last_loss
+                            out[done] = value
                         done += 1
+                        if period > 1:
+                            number = number + 1 if number + 1 < period else 0
                         at += rows
                         # A look at the clock takes as long as a step of a tiny net.
                         work += rows * self.n_parameters
@@ -671,11 +824,16 @@ cdef class Executor:
                                 break
             finally:
                 self.x_now = self.x_buffer
+                if watched:
+                    self.forget_watching()
+                if other is not None:
+                    other.x_now = other.x_buffer
             if bad >= 0:
-                self.rows = 0   # nothing is loaded: the labels may be any
                 raise self.out_of_range(bad, numbers, xs.rows)
             return done
         finally:
+            if other is not None:
+                other.leave()
             self.leave()
 
     def predict(self, x, out):

@@ -8,6 +8,12 @@
 #include <stdint.h>
 #include <string.h>
 
+/* Multiply-adds within one expression, which clang chooses before it vectorises: its
+   -ffp-contract=fast chooses after, and a b + c d then differs between a loop's vectors and its end. */
+#if defined(__clang__)
+#pragma STDC FP_CONTRACT ON
+#endif
+
 #if defined(_MSC_VER)
 #define NNCORE_RESTRICT __restrict
 #else

@@ -15,13 +15,14 @@ typedef CONDITION_VARIABLE condition_type;
 #define lock_try(l) TryAcquireSRWLockExclusive(l)
 #define lock_give(l) ReleaseSRWLockExclusive(l)
 #define condition_wait(c, l) SleepConditionVariableSRW(c, l, INFINITE, 0)
-#define condition_wake_all(c) WakeAllConditionVariable(c)
+#define condition_wake(c) WakeConditionVariable(c)
 
 #else
 
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -33,10 +34,11 @@ typedef pthread_cond_t condition_type;
 #define lock_try(l) (pthread_mutex_trylock(l) == 0)
 #define lock_give(l) pthread_mutex_unlock(l)
 #define condition_wait(c, l) pthread_cond_wait(c, l)
-#define condition_wake_all(c) pthread_cond_broadcast(c)
+#define condition_wake(c) pthread_cond_signal(c)
 
 #endif
 
+/* On `long`, signed or not, the type that every compiler has them for. */
 #if defined(__GNUC__) || defined(__clang__)
 #define atomic_load(p) __atomic_load_n(p, __ATOMIC_ACQUIRE)
 #define atomic_store(p, v) __atomic_store_n(p, v, __ATOMIC_RELEASE)
@@ -67,58 +69,102 @@ typedef pthread_cond_t condition_type;
 #define SHORTEST_PAUSE 2e-3
 #define LONGEST_PAUSE 0.2
 
-/* `use` is held by the caller that has the pool. The other fields change only while
-   `state` is held; `generation` and `running` are also read without it. */
+/* Where the system gives no more threads, the pool asks again after so many seconds. */
+#define ASK_AGAIN 1.0
+
+/* Where a helper waits for work. Only those that a job wants are called: the others sleep on, however
+   often the rest of the pool is used. */
+typedef struct {
+    unsigned long turn; /* jobs given to the helper: one more is work; changes while `lock` is held */
+    int asleep;         /* guarded by `lock` */
+    lock_type lock;
+    condition_type wake;
+    char apart[128]; /* no two helpers look at one cache line */
+} seat;
+
+/* `use` is held by the caller that has the pool, and guards what has no word beside it. */
 static lock_type use = LOCK_INIT;
-static lock_type state = LOCK_INIT;
-static condition_type wake = CONDITION_INIT;
+static lock_type end = LOCK_INIT;        /* guards the wait for `running` to be 0 */
 static condition_type done = CONDITION_INIT;
-static long generation = 0;
-static long running = 0;
-static int threads = 0;
-static int parts_wanted = 0;
-static double alone_until = 0; /* the end of the pause without help */
+static long running = 0;                 /* helpers that still work; atomic */
+static long threads = 0;                 /* that exist; atomic */
+static seat seats[NNCORE_MAX_THREADS];   /* of helpers 1, 2, ...; the caller is 0 */
+static double ask_again = 0;             /* when thread_start() may be tried */
+static double alone_until = 0;           /* the end of the pause without help */
 static double pause_next = SHORTEST_PAUSE;
+
+/* The job: set before the helpers' turns, left alone until none of them is running. */
 static nncore_part part_now;
 static void *context_now;
+static int parts_now;
+static int team_now; /* threads that share the parts */
 
-static void worker(int index, long seen)
+static void do_share(int index)
 {
-    for (;;) {
-        int spins, mine;
-        nncore_part part;
-        void *context;
+    int i;
+    for (i = index; i < parts_now; i += team_now)
+        part_now(context_now, i);
+}
 
-        for (spins = 0; spins < SPINS && atomic_load(&generation) == seen; spins++)
-            spin_pause();
-        lock_take(&state);
-        while (generation == seen)
-            condition_wait(&wake, &state);
-        seen = generation;
-        mine = index < parts_wanted;
-        part = part_now;
-        context = context_now;
-        lock_give(&state);
-        if (!mine)
-            continue;
-        part(context, index);
+static void call(seat *helper)
+{
+    lock_take(&helper->lock);
+    atomic_store(&helper->turn, helper->turn + 1);
+    if (helper->asleep)
+        condition_wake(&helper->wake);
+    lock_give(&helper->lock);
+}
+
+static void await_turn(seat *mine, unsigned long turn)
+{
+    int spins;
+    for (spins = 0; spins < SPINS; spins++) {
+        if (atomic_load(&mine->turn) == turn)
+            return;
+        spin_pause();
+    }
+    lock_take(&mine->lock);
+    mine->asleep = 1;
+    while (mine->turn != turn)
+        condition_wait(&mine->wake, &mine->lock);
+    mine->asleep = 0;
+    lock_give(&mine->lock);
+}
+
+static void help(int index)
+{
+    /* It cannot miss a turn: the next one is given after it has done this one. */
+    unsigned long turn = 0;
+    for (;;) {
+        await_turn(&seats[index], ++turn);
+        do_share(index);
         if (atomic_decrement(&running) == 1) {
-            lock_take(&state);
-            condition_wake_all(&done);
-            lock_give(&state);
+            lock_take(&end);
+            condition_wake(&done);
+            lock_give(&end);
         }
     }
 }
 
-/* What a new thread is told: its number, and the last generation that is not its own. */
-static long born_at[NNCORE_MAX_THREADS];
+static void await_helpers(void)
+{
+    int spins;
+    for (spins = 0; spins < SPINS; spins++) {
+        if (!atomic_load(&running))
+            return;
+        spin_pause();
+    }
+    lock_take(&end);
+    while (atomic_load(&running))
+        condition_wait(&done, &end);
+    lock_give(&end);
+}
 
 #if defined(_WIN32)
 
 static DWORD WINAPI thread_main(LPVOID argument)
 {
-    int index = (int)(INT_PTR)argument;
-    worker(index, born_at[index]);
+    help((int)(INT_PTR)argument);
     return 0;
 }
 
@@ -135,109 +181,135 @@ static int thread_start(int index)
 
 static void *thread_main(void *argument)
 {
-    int index = (int)(long)argument;
-    worker(index, born_at[index]);
+    help((int)(long)argument);
     return 0;
 }
 
 static int thread_start(int index)
 {
+    /* Signals (Ctrl-C) are for the threads of Python; but what a helper itself does wrong is told
+       where it happens, to faulthandler and debuggers. */
+    static const int own[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP};
     pthread_t thread;
     pthread_attr_t attributes;
-    sigset_t all, old;
+    sigset_t mask, old;
+    size_t i;
     int failed;
 
-    /* Signals (Ctrl-C) are for the threads of Python. */
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    pthread_attr_init(&attributes);
+    if (pthread_attr_init(&attributes))
+        return 0;
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    sigfillset(&mask);
+    for (i = 0; i < sizeof own / sizeof *own; i++)
+        sigdelset(&mask, own[i]);
+    pthread_sigmask(SIG_SETMASK, &mask, &old);
     failed = pthread_create(&thread, &attributes, thread_main, (void *)(long)index);
-    pthread_attr_destroy(&attributes);
     pthread_sigmask(SIG_SETMASK, &old, 0);
+    pthread_attr_destroy(&attributes);
     return !failed;
 }
 
-/* Only the forking thread exists in the child: the pool is empty there. */
+/* Only the forking thread exists in the child, whatever the others were doing: the pool is empty
+   there, and nobody has it. */
 static void after_fork_in_child(void)
 {
     static const lock_type new_lock = LOCK_INIT;
     static const condition_type new_condition = CONDITION_INIT;
     use = new_lock;
-    state = new_lock;
-    wake = new_condition;
+    end = new_lock;
     done = new_condition;
     threads = 0;
     running = 0;
+    ask_again = 0;
+    alone_until = 0;
+    pause_next = SHORTEST_PAUSE;
 }
 
 #endif
 
-static int prepare(int wanted)
+/* Returns how many of the wanted helpers there are, starting those that are missing. */
+static int prepare(int wanted, double now)
 {
 #if !defined(_WIN32)
     static int registered = 0;
+#endif
+    static const lock_type new_lock = LOCK_INIT;
+    static const condition_type new_condition = CONDITION_INIT;
+    int n = (int)threads;
+
+    if (n >= wanted || now < ask_again)
+        return n < wanted ? n : wanted;
+#if !defined(_WIN32)
     if (!registered)
         registered = pthread_atfork(0, 0, after_fork_in_child) == 0;
     if (!registered)
-        return threads;
+        return 0;
 #endif
-    while (threads < wanted) {
-        born_at[threads + 1] = generation;
-        if (!thread_start(threads + 1))
+    for (; n < wanted; n++) {
+        seat *next = &seats[n + 1];
+        next->turn = 0;
+        next->asleep = 0;
+        next->lock = new_lock;
+        next->wake = new_condition;
+        if (!thread_start(n + 1)) {
+            ask_again = now + ASK_AGAIN;
             break;
-        threads++;
+        }
     }
-    return threads;
+    atomic_store(&threads, n);
+    return n;
+}
+
+/* After a job with help: was it worth it? */
+static void learn(double begun, double worked, double waited)
+{
+    if (waited > worked + PATIENCE) {
+        alone_until = begun + worked + waited + pause_next;
+        pause_next = pause_next * 2 < LONGEST_PAUSE ? pause_next * 2 : LONGEST_PAUSE;
+    } else if (pause_next > SHORTEST_PAUSE) {
+        pause_next *= 0.9;
+    }
+}
+
+static long limit = 0; /* set by nncore_set_num_threads(); 0: none; atomic */
+
+/* How many threads may share so many parts. */
+static int team_of(int parts)
+{
+    int most = (int)atomic_load(&limit);
+    if (most < 1 || most > NNCORE_MAX_THREADS)
+        most = NNCORE_MAX_THREADS;
+    return parts < most ? parts : most;
 }
 
 void nncore_parallel(nncore_part part, void *context, int parts)
 {
-    int i, spins, before, helped = 0;
+    int i, before, helpers = 0, team = team_of(parts);
     double begun, worked, waited;
 
-    if (parts > NNCORE_MAX_THREADS)
-        parts = NNCORE_MAX_THREADS;
-    if (parts > 1 && lock_try(&use)) {
-        before = threads;
+    if (team > 1 && lock_try(&use)) {
+        before = (int)threads;
         begun = nncore_seconds();
         if (begun >= alone_until)
-            helped = prepare(parts - 1);
-        if (helped > parts - 1)
-            helped = parts - 1;
-        if (helped) {
-            lock_take(&state);
+            helpers = prepare(team - 1, begun);
+        if (helpers) {
             part_now = part;
             context_now = context;
-            parts_wanted = helped + 1;
-            atomic_store(&running, helped);
-            atomic_store(&generation, generation + 1);
-            condition_wake_all(&wake);
-            lock_give(&state);
-        }
-        part(context, 0);
-        for (i = helped + 1; i < parts; i++)
-            part(context, i);
-        if (helped) {
+            parts_now = parts;
+            team_now = helpers + 1;
+            atomic_store(&running, helpers);
+            for (i = 1; i <= helpers; i++)
+                call(&seats[i]);
+            do_share(0);
             worked = nncore_seconds() - begun;
-            for (spins = 0; spins < SPINS && atomic_load(&running); spins++)
-                spin_pause();
-            lock_take(&state);
-            while (atomic_load(&running))
-                condition_wait(&done, &state);
-            lock_give(&state);
+            await_helpers();
             waited = nncore_seconds() - begun - worked;
-            if (before < parts - 1) {
-                /* Threads were started: that takes its time. */
-            } else if (waited > worked + PATIENCE) {
-                alone_until = begun + worked + waited + pause_next;
-                pause_next = pause_next * 2 < LONGEST_PAUSE ? pause_next * 2 : LONGEST_PAUSE;
-            } else if (pause_next > SHORTEST_PAUSE) {
-                pause_next *= 0.9;
-            }
+            if (threads == before) /* Else some were started: that takes its time. */
+                learn(begun, worked, waited);
         }
         lock_give(&use);
-        return;
+        if (helpers)
+            return;
     }
     for (i = 0; i < parts; i++)
         part(context, i);
@@ -245,7 +317,7 @@ void nncore_parallel(nncore_part part, void *context, int parts)
 
 int nncore_pool_size(void)
 {
-    return threads;
+    return (int)atomic_load(&threads);
 }
 
 int nncore_cpu_count(void)
@@ -258,9 +330,14 @@ int nncore_cpu_count(void)
             n++;
 #else
 #if defined(__linux__)
-    cpu_set_t set;
-    if (sched_getaffinity(0, sizeof set, &set) == 0)
-        n = CPU_COUNT(&set);
+    /* The set has to be as large as the kernel's, which nobody tells. */
+    int size;
+    for (size = 1024; n < 1 && size <= 1 << 18; size *= 2) {
+        cpu_set_t *set = CPU_ALLOC(size);
+        if (set && sched_getaffinity(0, CPU_ALLOC_SIZE(size), set) == 0)
+            n = CPU_COUNT_S(CPU_ALLOC_SIZE(size), set);
+        CPU_FREE(set);
+    }
 #endif
     if (n < 1)
         n = sysconf(_SC_NPROCESSORS_ONLN);
@@ -270,16 +347,38 @@ int nncore_cpu_count(void)
     return n > NNCORE_MAX_THREADS ? NNCORE_MAX_THREADS : (int)n;
 }
 
-static int default_threads = 0;
+static long default_threads = 0; /* 0: not set; atomic */
+
+static int get_default(void)
+{
+    int n = (int)atomic_load(&default_threads);
+    return n > 0 ? n : nncore_cpu_count();
+}
+
+void nncore_set_default_threads(int n)
+{
+    atomic_store(&default_threads, n < 1 ? 1 : (n > NNCORE_MAX_THREADS ? NNCORE_MAX_THREADS : n));
+    atomic_store(&limit, 0);
+}
+
+int nncore_thread_limit(void)
+{
+    return (int)atomic_load(&limit);
+}
 
 int nncore_get_num_threads(void)
 {
-    return default_threads > 0 ? default_threads : nncore_cpu_count();
+    int n = nncore_thread_limit();
+    return n > 0 ? n : get_default();
 }
 
 void nncore_set_num_threads(int n)
 {
-    default_threads = n < 1 ? 1 : (n > NNCORE_MAX_THREADS ? NNCORE_MAX_THREADS : n);
+    if (n < 1)
+        n = 1;
+    if (n > NNCORE_MAX_THREADS)
+        n = NNCORE_MAX_THREADS;
+    atomic_store(&limit, n == get_default() ? 0 : n);
 }
 
 double nncore_seconds(void)

@@ -5,11 +5,20 @@
 
 #define NNCORE_MAX_THREADS 256
 
+#if defined(_WIN32)
+#define NNCORE_EXPORT __declspec(dllexport)
+#elif defined(__GNUC__) || defined(__clang__)
+#define NNCORE_EXPORT __attribute__((visibility("default")))
+#else
+#define NNCORE_EXPORT
+#endif
+
 typedef void (*nncore_part)(void *context, int part);
 
 /* Runs part(context, i) for every i in 0..parts-1, on up to `parts` threads, the caller's
-   among them, and returns when all are done. While another caller uses the pool, or when a thread
-   cannot be started, the caller does the parts itself: the result is the same. */
+   among them, and returns when all are done. While another caller uses the pool, when a thread
+   cannot be started, and beyond the limit that nncore_set_num_threads() set, a thread does
+   several parts: the result is the same. */
 void nncore_parallel(nncore_part part, void *context, int parts);
 
 /* Threads that exist now, the caller not counted. */
@@ -18,9 +27,17 @@ int nncore_pool_size(void);
 /* Processors this process may use: its affinity, else the machine's count; at least 1. */
 int nncore_cpu_count(void);
 
-/* The process's default for the number of threads, for callers that name none. */
-int nncore_get_num_threads(void);
-void nncore_set_num_threads(int n);
+/* The number of threads for callers that name none. Ends a limit. */
+void nncore_set_default_threads(int n);
+
+/* The limit that holds now; 0: none. */
+int nncore_thread_limit(void);
+
+/* For tools that limit the pools of a process, such as threadpoolctl, which find these two by name:
+   set a limit for every caller, those too that ask for more. The number that was there before, set
+   again, ends it. */
+NNCORE_EXPORT int nncore_get_num_threads(void);
+NNCORE_EXPORT void nncore_set_num_threads(int n);
 
 /* A clock that only goes forward. */
 double nncore_seconds(void);

@@ -33,3 +33,20 @@ def python() -> Callable[..., subprocess.CompletedProcess[str]]:
         )  # fmt: skip
 
     return run
+
+
+#: Fixtures whose tests cannot run in several threads at once (pytest-run-parallel), and why.
+ONE_THREAD = {
+    "python": "starts a process, which shares no memory",
+    "ctrl_c": "interrupts the main thread",
+    "_fresh": "begins with the process's seed and the first of the layers' names",
+    "_restore": "changes a setting of the process",
+    "path": "writes a file of one name",
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that use such a fixture."""
+    for item in items:
+        for name in ONE_THREAD.keys() & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.thread_unsafe(reason=ONE_THREAD[name]))

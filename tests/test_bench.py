@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -213,6 +214,43 @@ def test_a_peer_that_is_not_there_is_said(
     assert why.startswith("not installed")
 
 
+@pytest.mark.parametrize(
+    "isa", [isa for isa in runtime.available_isas() if isa.startswith("x86_64")]
+)
+def test_numpy_is_held_to_the_same_instruction_set(
+    scripts, isa: str, monkeypatch: pytest.MonkeyPatch, python
+) -> None:
+    for name in ("NNCORE_ISA", "OPENBLAS_CORETYPE", "NPY_DISABLE_CPU_FEATURES"):
+        monkeypatch.setenv(name, "")  # so that it is put back
+    measure = scripts("measure")
+    measure.restrict(isa)
+    done = python(
+        "import os, nncore\n"
+        "from numpy._core import _multiarray_umath as core\n"
+        "used = {name for name in core.__cpu_dispatch__ if core.__cpu_features__[name]}\n"
+        "print(nncore.runtime.isa(), os.environ['OPENBLAS_CORETYPE'], *sorted(used))"
+    )
+    assert done.returncode == 0, done.stderr
+    own, blas, *used = done.stdout.split()
+    kernels, allowed = measure.EQUALS[isa]
+    assert (own, blas) == (isa, kernels)
+    assert set(used) <= set(allowed)
+
+
+def test_the_clock_may_be_the_processors(scripts, monkeypatch: pytest.MonkeyPatch) -> None:
+    measure = scripts("measure")
+    monkeypatch.setenv("NNCORE_BENCH_CPU_TIME", "")
+    assert measure.clock() is time.perf_counter
+    monkeypatch.setenv("NNCORE_BENCH_CPU_TIME", "1")
+    assert measure.clock() is time.process_time
+    with pytest.raises(SystemExit, match="--cpu-time is for one thread"):
+        measure.begin(2, cpu_time=True)
+    ticks = iter(range(100))
+    calls = []
+    assert bench.repeated(lambda: calls.append(1), clock=lambda: next(ticks))(1.0) == 1e6
+    assert calls == [1]
+
+
 def test_a_peer_that_fails_while_it_is_timed_is_said(scripts) -> None:
     measure = scripts("measure")
 
@@ -283,6 +321,14 @@ def test_a_job_that_fails_is_said(scripts, tmp_path: Path, monkeypatch: pytest.M
     runs, notes = jobs.in_turn("digits", tmp_path / "few.npz", ["nncore"], 1)
     assert notes == {}
     assert runs["nncore"][0]["accuracy"] >= jobs.GOALS["digits"]
+
+
+def test_recorded_trainings_are_compared_before_they_are_timed(scripts) -> None:
+    record = scripts("record")
+    for work in bench.find(["2-2-2", "4-16-3", "64-64-10"]):
+        x, t = work.data("float32")
+        for make in record.records(nncore, work).values():
+            assert record.same_bits(work, "float32", x, t, make)
 
 
 def test_peers_give_the_same_results(scripts) -> None:

@@ -139,7 +139,7 @@ class TestPlatform:
         with pytest.raises(SystemExit) as stopped:
             build.chosen()
         assert message(stopped) == (
-            "NNCORE_BUILD_ISAS=neon: this platform has x86_64_v2, x86_64_v3, x86_64_v4"
+            "NNCORE_BUILD_ISAS=neon: this platform has x86_64_v2, x86_64_v3, x86_64_v4, generic"
         )
 
 

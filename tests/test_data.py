@@ -93,6 +93,7 @@ def test_what_the_executor_can_gather():
     assert not data.gatherable(unaligned)
 
 
+@pytest.mark.thread_unsafe(reason="sets the seed")
 @pytest.mark.parametrize("what", ["float16", ">f4", ">i2", "holes", "unaligned", "longdouble"])
 def test_foreign_rows_train_to_the_same_bits(what):
     rng = np.random.default_rng(0)
@@ -134,6 +135,7 @@ def test_conversion_takes_whole_batches(monkeypatch):
 # --- memory ---
 
 
+@pytest.mark.thread_unsafe(reason="measures the process's memory")
 @pytest.mark.parametrize("dtype", ["float32", "uint8", "float16"])
 def test_a_mapped_file_is_never_copied_whole(tmp_path, dtype):
     n = (24 << 20) // (256 * np.dtype(dtype).itemsize)
@@ -157,6 +159,7 @@ def test_a_mapped_file_is_never_copied_whole(tmp_path, dtype):
     assert predicting < out.nbytes + (12 << 20)
 
 
+@pytest.mark.thread_unsafe(reason="measures the process's memory")
 def test_the_finiteness_check_works_in_pieces():
     x = np.zeros((2 << 20, 4), "float16")
     x[-1, 2] = np.nan

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import struct
+import threading
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,8 @@ def idx_bytes(array: np.ndarray[Any, Any]) -> bytes:
 @pytest.fixture(params=["plain", "gzipped"])
 def write(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
     def write(data: bytes) -> Path:
-        path = tmp_path / "file"  # no extension: the content decides
+        # No extension: the content decides. Threads that run a test at once have a file each.
+        path = tmp_path / f"{threading.get_ident()}-file"
         path.write_bytes(gzip.compress(data) if request.param == "gzipped" else data)
         return path
 

@@ -77,24 +77,3 @@ def test_readme_commands() -> None:
     assert first.rstrip().endswith("nncore demo")
     assert len(second.splitlines()) == 1
     assert second.rstrip().endswith("pytest tests")
-
-
-@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])
-def test_links(document: str) -> None:
-    text = (ROOT / document).read_text(encoding="utf-8")
-    for target in re.findall(r"\]\(([^)#]+)\)", text):
-        if "://" not in target:
-            # What lies in the package is there in an installation too.
-            places = [ROOT / target, Path(nncore.__file__).parents[1] / target]
-            assert any(place.exists() for place in places), f"{document} links to {target}"
-
-
-def test_file_format_document(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("safetensors.numpy", reason="safetensors is not installed")
-    monkeypatch.chdir(tmp_path)
-    model = nncore.Sequential([nncore.Input((2,)), nncore.layers.Dense(3, name="hidden")])
-    model.save("digits.nncore")
-    (program,) = blocks("docs/file-format.md", "python")
-    names: dict[str, dict[str, object]] = {}
-    exec(compile(program, "file-format.md", "exec"), names)
-    np.testing.assert_array_equal(names["weights"]["hidden/kernel"], model.get_weights()[0])

@@ -994,6 +994,7 @@ def test_a_checkpoint_that_cannot_be_written_is_refused_first(tmp_path):
     assert model.optimizer.iterations == 0
 
 
+@pytest.mark.thread_unsafe(reason="forks, which other Python threads need not survive")
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_child_trains_a_model_that_a_thread_was_training():

@@ -69,6 +69,6 @@ def test_import_is_light(python: Callable[..., CompletedProcess[str]]) -> None:
     assert run.stderr == ""
     heavy = {
         "argparse", "nncore.cli", "nncore.reference", "subprocess", "multiprocessing", "asyncio",
-        "unittest", "scipy", "threadpoolctl",
+        "unittest", "scipy", "threadpoolctl", "matplotlib", "nncore.plot",
     }  # fmt: skip
     assert not heavy & set(modules.split())

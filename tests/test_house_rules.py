@@ -17,7 +17,8 @@ import pytest
 import nncore
 from nncore import kernels, runtime
 from nncore.plan import OPS
-from nncore.reference import activations, losses, metrics, optimizers, plan
+from nncore.reference import activations, losses, metrics, observations, optimizers, plan
+from nncore.verify import parse_op
 
 PACKAGE = Path(nncore.__file__).parent
 ROOT = Path(__file__).parents[1]
@@ -27,11 +28,19 @@ MODULES = {
     ): path
     for path in sorted(PACKAGE.rglob("*.py"))
 }
+#: Packages whose modules may use what an optional extra brings.
+EXTRAS = {"nncore.plot": {"matplotlib"}, "nncore.runtime": {"threadpoolctl"}}
 REFERENCE = [name for name in MODULES if name.startswith("nncore.reference")]
 
 
 def tree(module: str) -> ast.Module:
     return ast.parse(MODULES[module].read_text(encoding="utf-8"))
+
+
+def imported(node: ast.Import | ast.ImportFrom) -> list[str]:
+    if isinstance(node, ast.ImportFrom):
+        return [node.module or ""]
+    return [alias.name for alias in node.names]
 
 
 def imports(module: str) -> set[str]:
@@ -60,7 +69,16 @@ class TestImports:
     @pytest.mark.parametrize("module", MODULES)
     def test_nothing_but_numpy_is_needed(self, module: str) -> None:
         roots = {name.partition(".")[0] for name in imports(module)}
-        assert roots <= {"numpy", "nncore", *sys.stdlib_module_names}
+        package = module.rpartition(".")[0]
+        optional = EXTRAS.get(module, EXTRAS.get(package, set())) & roots
+        assert roots - optional <= {"numpy", "nncore", *sys.stdlib_module_names}
+        # What an extra brings is imported when it is used.
+        assert not optional & {
+            name.partition(".")[0]
+            for node in tree(module).body
+            if isinstance(node, (ast.Import, ast.ImportFrom))
+            for name in imported(node)
+        }
 
     @pytest.mark.parametrize("module", REFERENCE)
     def test_the_reference_knows_numpy_and_the_plan(self, module: str) -> None:
@@ -79,10 +97,18 @@ class TestImports:
         asking = {module for module in MODULES if re.search(r"\bcore\(", ast.unparse(tree(module)))}
         assert asking <= {"nncore.runtime", "nncore.compiler", "nncore.kernels", "nncore.bench"}
 
-    @pytest.mark.parametrize("module", ["nncore.plan", "nncore.config", "nncore._names"])
+    @pytest.mark.parametrize(
+        "module", ["nncore.plan", "nncore.config", "nncore._names", "nncore.verify"]
+    )
     def test_the_foundation_knows_little(self, module: str) -> None:
         ours = {name for name in imports(module) if name.startswith("nncore")}
-        assert ours <= {"nncore._names"}
+        assert ours <= {"nncore._names", "nncore.plan"}
+
+    def test_what_is_kept_does_not_know_who_keeps_it(self) -> None:
+        ours = {name for name in imports("nncore.record") if name.startswith("nncore")}
+        assert ours == {"nncore._names", "nncore._files"}
+        watching = {module for module in MODULES if "nncore.watch" in imports(module)}
+        assert watching == {"nncore.training"}
 
     @pytest.mark.parametrize("module", MODULES)
     def test_nothing_is_run_from_data(self, module: str) -> None:
@@ -147,6 +173,10 @@ class TestEachFormulaTwice:
     def test_optimizer(self, name: str) -> None:
         assert list(inspect.signature(getattr(optimizers, name)).parameters)[:2] == ["w", "g"]
 
+    @pytest.mark.parametrize("name", kernels.observations())
+    def test_observation(self, name: str) -> None:
+        assert next(iter(inspect.signature(getattr(observations, name)).parameters)) in ("v", "y")
+
     def test_nothing_is_only_in_the_reference(self) -> None:
         def formulas(module: object, known: object) -> None:
             assert isinstance(known, (tuple, dict))
@@ -157,6 +187,7 @@ class TestEachFormulaTwice:
         formulas(losses, kernels.losses())
         formulas(metrics, kernels.metrics())
         formulas(optimizers, kernels.optimizers())
+        formulas(observations, kernels.observations())
 
     def test_every_step_of_a_plan(self) -> None:
         assert set(runtime.core("float32").OPS) == set(OPS)
@@ -165,7 +196,7 @@ class TestEachFormulaTwice:
 
     @pytest.mark.parametrize("op", OPS)
     def test_both_floors_agree_on_what_a_step_writes(self, op: str) -> None:
-        reads, writes = runtime.core("float32").parse_op(op)
+        reads, writes = parse_op(op)
         assert tuple(writes) == plan.WRITES[op]
         assert bool(set(reads) & set(writes)) == (op in plan.IN_PLACE)
 

@@ -116,6 +116,7 @@ def test_glorot_never_changes():
     np.testing.assert_array_equal(GlorotUniform(seed=1)((2, 2), "float64"), expected)
 
 
+@pytest.mark.thread_unsafe(reason="draws from the process's stream of seeds")
 @pytest.mark.parametrize("cls", RANDOM)
 def test_without_a_seed_the_stream_decides(cls):
     state = random.get_state()
@@ -132,6 +133,7 @@ def test_without_a_seed_the_stream_decides(cls):
     assert a.get_config()["seed"] is None
 
 
+@pytest.mark.thread_unsafe(reason="sets floatx")
 def test_dtype():
     assert Ones()((2,), "float64").dtype == np.float64
     config.set_floatx("float64")

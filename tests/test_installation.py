@@ -15,6 +15,7 @@ import pytest
 import nncore
 from nncore import _runtime, runtime
 
+pytestmark = pytest.mark.thread_unsafe(reason="damages a copy of the package")
 PACKAGE = Path(nncore.__file__).parent
 #: An editable installation would find elsewhere what the copy lacks.
 ALONE = "import sys; sys.meta_path[:] = [f for f in sys.meta_path if 'editable' not in str(f)]\n"

@@ -10,6 +10,7 @@ import functools
 import importlib.util
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +133,16 @@ def test_cases_cover_every_kernel() -> None:
     assert known == used, "schedules without a case, or a case without a schedule"
 
 
+@pytest.fixture
+def floatx(dtype: str) -> Iterator[None]:
+    """Set what `train` sets too, before it: threads that train at once change it no more."""
+    before = nncore.config.floatx()
+    nncore.config.set_floatx(dtype)
+    yield
+    nncore.config.set_floatx(before)
+
+
+@pytest.mark.usefixtures("floatx")
 @pytest.mark.parametrize(("name", "dtype"), RUNS, ids=[f"{n}-{d}" for n, d in RUNS])
 def test_case(name: str, dtype: str) -> None:
     wanted = _recorded(name, dtype)

@@ -27,7 +27,7 @@ from nncore.layers import (
 
 
 @pytest.fixture(autouse=True)
-def _fresh_names():
+def _fresh():
     layers.reset_names()
     nncore.set_random_seed(1)
     yield

@@ -314,6 +314,154 @@ def test_softmax_and_cross_entropy_are_one_step_however_written():
     assert kinds == {("linear", "softmax_sparse_categorical_crossentropy", "")}
 
 
+# --- Watching ---
+
+
+def watched(model, loss, optimizer, *, fused=False, clip=True):
+    """Return a plan that keeps and observes something of every arena."""
+    plan = compile_plan(model.layers, "train", loss=loss, optimizer=optimizer, fused=fused)
+    at = {b.name: i for i, b in enumerate(plan.buffers)}
+    first = plan.steps[0]
+    steps = list(plan.steps)
+    after = next(i for i, s in enumerate(steps) if s.op in ("clip_norm", "update"))
+    steps[after:after] = [
+        Step("keep", dw=at[f"{first.layer}.dw"], index=2),
+        Step("observe", kind="squares", dw=at[f"{first.layer}.dw"]),
+        Step("observe", kind="squares", dw=at[f"{first.layer}.db"]),
+        Step("observe", kind="dead", y=first.y, index=1),
+        Step("observe", kind="saturated", y=first.x, index=2, alpha=-1.0, beta=0.5),
+    ]
+    steps[:0] = [Step("keep", w=first.w), Step("keep", y=first.x, index=1)]
+    return dataclasses.replace(plan, steps=tuple(steps), n_kept=3, n_observed=3)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("every", [1, 2, 5])
+def test_executors_keep_and_observe_the_same(dtype, every):
+    """Also with another executor between those that are watched."""
+    loss = losses.SparseCategoricalCrossentropy()
+    optimizer = optimizers.Adam(clipnorm=0.01)
+    model = net("relu", "softmax", dtype)
+    x, t = data(loss, rows=43)
+    found = []
+    for engine in ("compiled", "reference"):
+        parameters = model.parameters.copy()
+        plan = watched(model, loss, optimizer)
+        slots = optimizer.initial_slots(plan.n_parameters, plan.dtype)
+        plain, watching = (
+            make_executor(p, parameters, slots, batch_size=8, engine=engine)
+            for p in (compile_plan(model.layers, "train", loss=loss, optimizer=optimizer), plan)
+        )
+        past = 1 % every
+        n = len(range(-past % every, 6, every))
+        kept = [np.full((n, *shape), 7, dtype) for shape in ((5, 7), (8, 5), (5, 7))]
+        observed, values = np.full((n, 3), 9.0), np.zeros(6)
+        done = watching.run(
+            x, t, batch_size=8, learning_rates=np.array([0.01]), losses=values, kept=kept,
+            observed=observed, every=every, past=past, between=plain if every > 1 else None,
+        )  # fmt: skip
+        assert done == 6
+        found.append([*kept, observed, values, parameters])
+    alone = model.parameters.copy()
+    slots = optimizer.initial_slots(plan.n_parameters, plan.dtype)
+    make_executor(
+        compile_plan(model.layers, "train", loss=loss, optimizer=optimizer), alone, slots,
+        batch_size=8,
+    ).run(x, t, learning_rates=np.array([0.01]))  # fmt: skip
+    rtol, atol = TOLERANCE[dtype]
+    for one, two in zip(*found, strict=True):
+        np.testing.assert_allclose(one, two, rtol=rtol, atol=atol)
+    np.testing.assert_array_equal(found[0][-1], alone)
+    first = -past % every
+    batch = x[8 * first : 8 * first + 8]
+    np.testing.assert_array_equal(found[0][1][0], batch.astype(dtype))
+    np.testing.assert_array_equal(
+        found[0][3][0, 2], np.mean((batch.astype(dtype) <= -1) | (batch.astype(dtype) >= 0.5))
+    )
+
+
+def test_a_watching_plan_runs_without_anything_to_fill():
+    loss, optimizer = losses.SparseCategoricalCrossentropy(), optimizers.Adam()
+    model = net("relu", "softmax")
+    plan = watched(model, loss, optimizer)
+    slots = optimizer.initial_slots(plan.n_parameters, plan.dtype)
+    x, t = data(loss, rows=8)
+    for engine in ("compiled", "reference"):
+        e = make_executor(plan, model.parameters.copy(), slots.copy(), batch_size=8, engine=engine)
+        assert e.run(x, t, learning_rates=np.array([0.01])) == 1
+        e.load(x, t)
+        for k in range(len(plan.steps)):
+            e.execute(k, 1, 0.01)
+
+
+def test_the_executor_checks_what_it_is_to_fill():
+    loss, optimizer = losses.SparseCategoricalCrossentropy(), optimizers.Adam()
+    model = net("relu", "softmax")
+    plan = watched(model, loss, optimizer)
+    parameters = model.parameters.copy()
+    before = parameters.copy()
+    slots = optimizer.initial_slots(plan.n_parameters, plan.dtype)
+    make = lambda p, *a, size=8: make_executor(p, *a, batch_size=size)  # noqa: E731
+    e = make(plan, parameters, slots)
+    ordinary = compile_plan(model.layers, "train", loss=loss, optimizer=optimizer)
+    other, small = make(ordinary, parameters, slots), make(ordinary, parameters, slots, size=4)
+    stranger = make(ordinary, parameters.copy(), slots)
+    x, t = data(loss, rows=16)
+    kept = [np.zeros((2, *shape), np.float32) for shape in ((5, 7), (8, 5), (5, 7))]
+    fixed = np.zeros((2, 3))
+    fixed.flags.writeable = False
+    for change, text in (
+        ({"kept": kept[:2]}, "kept must hold 3 arrays; received 2"),
+        ({"kept": [kept[0], kept[1], kept[2][:1]]}, "kept[2] must be a writable"),
+        ({"kept": [kept[0], kept[1][:, :7].copy(), kept[2]]}, "2 entries of 40 numbers"),
+        ({"kept": [kept[0], kept[1][:, ::2], kept[2]]}, "kept[1] must be a writable"),
+        ({"kept": [kept[0].astype(float), *kept[1:]]}, "kept[0] must be a writable"),
+        ({"kept": [None, *kept[1:]]}, "kept[0] must be a writable"),
+        ({"observed": np.zeros((1, 3))}, "observed must be a writable float64 array of shape (2,"),
+        ({"observed": np.zeros((2, 2))}, "observed must be"),
+        ({"observed": np.zeros((2, 3), np.float32)}, "observed must be"),
+        ({"observed": fixed}, "observed must be"),
+        ({"every": 0}, "every must be at least 1"),
+        ({"every": 2}, "and between given where every is more than 1"),
+        ({"every": 2, "past": 2, "between": other}, "past from 0 to every - 1"),
+        ({"every": 2, "past": -1, "between": other}, "past from 0 to every - 1"),
+        ({"every": 2, "between": e}, "between must be another executor"),
+        ({"every": 2, "between": stranger}, "between must be another executor"),
+        ({"every": 2, "between": small}, "between has room for batches of 4 rows only"),
+    ):
+        with pytest.raises(ValueError) as caught:  # noqa: PT011
+            e.run(x, t, learning_rates=np.ones(1), **change)
+        assert text in str(caught.value)
+    with pytest.raises(TypeError):
+        e.run(x, t, learning_rates=np.ones(1), every=2, between=object())
+    np.testing.assert_array_equal(parameters, before)
+    # And both can be used again.
+    assert e.run(x, t, learning_rates=np.ones(1), kept=kept, every=2, between=other) == 2
+    assert other.run(x, t, learning_rates=np.ones(1)) == 2
+
+
+def test_a_wrong_label_between():
+    """What the executor in between finds is told, and nothing of it is used."""
+    loss, optimizer = losses.SparseCategoricalCrossentropy(), optimizers.SGD()
+    model = net("relu", "softmax")
+    plan = watched(model, loss, optimizer)
+    parameters = model.parameters.copy()
+    ordinary = compile_plan(model.layers, "train", loss=loss, optimizer=optimizer)
+    x, t = data(loss, rows=12)
+    t[5] = 99
+    results = []
+    for between in (True, False):
+        parameters = model.parameters.copy()
+        e, other = (make_executor(p, parameters, None, batch_size=4) for p in (plan, ordinary))
+        done = np.full(3, -1.0)
+        options = {"every": 2, "between": other} if between else {}
+        with pytest.raises(ValueError, match="labels must be from 0 to 3: row 5 has another"):
+            e.run(x, t, learning_rates=np.ones(1), losses=done, **options)
+        assert (done[1:] == -1).all()
+        results.append(parameters)
+    np.testing.assert_array_equal(*results)
+
+
 # --- The verifier ---
 
 
@@ -349,6 +497,12 @@ def with_buffer(plan, index, **changes):
     buffers = list(plan.buffers)
     buffers[index] = dataclasses.replace(buffers[index], **changes)
     return dataclasses.replace(plan, buffers=tuple(buffers))
+
+
+def with_watching(plan, op, *, last=True, **fields):
+    steps = list(plan.steps)
+    steps.insert(len(steps) if last else 0, Step(op, **fields))
+    return dataclasses.replace(plan, steps=tuple(steps), n_kept=1, n_observed=1)
 
 
 BAD_PLANS = [
@@ -390,6 +544,28 @@ BAD_PLANS = [
     (lambda p: with_buffer(p, p.steps[0].w, offset=10**6), "within the"),
     (lambda p: with_buffer(p, p.steps[0].w, rows=-1), "negative"),
     (lambda p: with_buffer(p, p.steps[0].y, arena="stack"), "unknown arena"),
+    (lambda p: with_watching(p, "keep"), "exactly one of w, dw and y must be given; received []"),
+    (
+        lambda p: with_watching(p, "keep", y=p.steps[0].x, w=p.steps[0].w, last=False),
+        "exactly one of w, dw and y must be given; received ['w', 'y']",
+    ),
+    (lambda p: with_watching(p, "keep", y=p.steps[0].y, index=1), "index must be from 0 to 0"),
+    (lambda p: with_watching(p, "observe", kind="dead", y=p.steps[0].y, index=-1), "index must be"),
+    (lambda p: with_watching(p, "observe", kind="deaf", y=p.steps[0].y), "unknown kind 'deaf'"),
+    (
+        lambda p: with_watching(p, "observe", kind="dead", w=p.steps[0].w, last=False),
+        "looks at an output, y",
+    ),
+    (lambda p: with_watching(p, "keep", kind="dead", y=p.steps[0].y), "this op has no kinds"),
+    (lambda p: with_watching(p, "keep", x=p.steps[0].x, y=p.steps[0].y), "is no field of this op"),
+    (lambda p: with_watching(p, "keep", y=p.steps[-1].dz, last=False), "read before it is written"),
+    (lambda p: with_watching(p, "keep", w=p.steps[0].w), "read after its update"),
+    (
+        lambda p: with_watching(with_watching(p, "keep", y=p.steps[0].y), "keep", y=p.steps[0].y),
+        "two keep steps have one index",
+    ),
+    (lambda p: dataclasses.replace(p, n_kept=1 << 20), "must be less than 2^20"),
+    (lambda p: dataclasses.replace(p, n_observed=-1), "n_observed"),
     (
         lambda p: with_buffer(p, p.steps[1].y, offset=p.buffers[p.steps[0].y].offset),
         "overlap",

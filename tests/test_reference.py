@@ -750,6 +750,12 @@ def everything(dtype="float64", loss="softmax_sparse_categorical_crossentropy", 
              l2=0.02, bias_l2=0.03),
         step("dense_backward_data", "linear", names="dz=dz1 w=w1 dx=ds"),
         step("rescale_backward", names="dy=ds dx=dx", alpha=0.5),
+        step("keep", names="y=dx"),
+        step("keep", names="w=w2", index=1),
+        step("observe", "squares", names="dw=dw1"),
+        step("observe", "squares", names="dw=db1"),
+        step("observe", "saturated", names="y=y2", index=1, alpha=0.1, beta=0.9),
+        step("observe", "dead", names="y=d", index=2),
     ]  # fmt: skip
     if optimizer:
         steps += [
@@ -761,6 +767,7 @@ def everything(dtype="float64", loss="softmax_sparse_categorical_crossentropy", 
     return Plan(
         dtype=dtype, buffers=tuple(buffers), steps=tuple(steps), n_in=3, n_out=3,
         output=place["y3"], n_parameters=256, n_work=work, labels=True, weights=True, n_metrics=1,
+        n_kept=2, n_observed=3,
         optimizer=optimizer, n_slots=SLOTS.get(optimizer, 0), hyper=DEFAULTS.get(optimizer, {}),
     )  # fmt: skip
 
@@ -780,6 +787,22 @@ def everything_executor(dtype="float64", optimizer="", batch_size=6, kind=Execut
 def test_every_op_is_run_here():
     ops = {step.op for step in everything(optimizer="adam").steps}
     assert ops == set(OPS) == set(WRITES)
+
+
+def test_what_is_watched():
+    executor = everything_executor()
+    x, t, r = everything_data()
+    kept, observed = [np.zeros((1, 6, 3)), np.zeros((1, 5, 4))], np.full((1, 3), 7.0)
+    executor.run(x, t, r, iteration=2, kept=kept, observed=observed)
+    np.testing.assert_array_equal(kept[0][0], buffer(executor, "dx"))
+    np.testing.assert_array_equal(kept[1][0], buffer(executor, "w2"))
+    y = buffer(executor, "y2")
+    squares = sum((buffer(executor, name) ** 2).sum() for name in ("dw1", "db1"))
+    assert observed[0].tolist() == [
+        pytest.approx(squares, rel=1e-14),
+        np.mean((y <= 0.1) | (y >= 0.9)),
+        np.mean((buffer(executor, "d") == 0).all(axis=0)),
+    ]
 
 
 def test_gradients_agree_with_finite_differences():
@@ -1067,10 +1090,10 @@ class Nan(Executor):
 DIFFERENCES = [
     (Executor, None),
     (WrongDropout, r"step 2 \(dropout\): y = d\[\d, \d\] is "),
-    (WrongUpdate, r"step 28 \(update\): slots\[\d, \d+\] is "),
+    (WrongUpdate, r"step 34 \(update\): slots\[\d, \d+\] is "),
     (WrongPenalty, r"step 8 \(penalty\): loss\[\] is "),
     (WrongMetric, r"step 7 \(metric sparse_categorical_accuracy\): totals\[0, 0\] is "),
-    (WrongClip, r"step 23 \(clip_global_norm\): gradients\[\d+\] is "),
+    (WrongClip, r"step 29 \(clip_global_norm\): gradients\[\d+\] is "),
     (Nan, r"step 4 \(activate softmax\): y = y2\[2, 1\] is .* and nan; 1 of 24 elements differ"),
 ]
 

@@ -1,19 +1,16 @@
-"""Instruction sets, threads, processes; and that the hot loops really were vectorised."""
+"""Instruction sets; and that the hot loops really were vectorised."""
 
 from __future__ import annotations
 
-import os
 import platform
 import re
 import shutil
 import subprocess
-import threading
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from nncore import _runtime, kernels, runtime
+from nncore import runtime
 
 PACKAGE = Path(runtime.__file__).parent
 
@@ -38,78 +35,6 @@ def test_forcing_one_that_is_missing_is_an_error_that_names_what_there_is(python
 def test_the_best_instruction_set_is_chosen(python):
     done = python("import nncore; print(nncore.runtime.isa())", NNCORE_ISA="")
     assert done.stdout.strip() == runtime.available_isas()[-1]
-
-
-@pytest.mark.parametrize(
-    ("environment", "n", "origin"),
-    [
-        ({"NNCORE_NUM_THREADS": "3", "OMP_NUM_THREADS": "5"}, 3, "NNCORE_NUM_THREADS"),
-        ({"NNCORE_NUM_THREADS": "", "OMP_NUM_THREADS": "5,2"}, 5, "OMP_NUM_THREADS"),
-        ({"NNCORE_NUM_THREADS": "", "OMP_NUM_THREADS": ""}, None, "processors"),
-    ],
-)
-def test_what_decides_the_number_of_threads(environment, n, origin, python):
-    done = python(
-        "import nncore; print(nncore.get_num_threads()); nncore.show_config()", **environment
-    )
-    assert done.stdout.splitlines()[0] == str(n or _runtime.cpu_count()), done.stderr
-    assert f"by {origin}" in done.stdout
-
-
-def test_no_thread_before_the_first_work_that_pays(python):
-    code = """
-import numpy as np, nncore
-from nncore import _runtime, kernels
-kernels.dense(np.ones((4, 4)), np.ones((4, 4)), n_threads=2)
-assert _runtime.pool_size() == 0, "started for nothing"
-kernels.dense(np.ones((300, 300)), np.ones((300, 300)), n_threads=2)
-assert _runtime.pool_size() == 1, _runtime.pool_size()
-"""
-    done = python(code)
-    assert done.returncode == 0, done.stderr
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-def test_work_goes_on_after_a_fork(python):
-    code = """
-import os, warnings
-import numpy as np
-from nncore import kernels
-warnings.simplefilter("ignore", DeprecationWarning)
-a = np.random.default_rng(0).normal(size=(400, 400))
-before = kernels.dense(a, a, n_threads=2)
-child = os.fork()
-same = (kernels.dense(a, a, n_threads=2) == before).all()
-if child == 0:
-    os._exit(0 if same else 1)
-assert same and os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-"""
-    done = python(code)
-    assert done.returncode == 0, done.stderr
-
-
-def test_many_python_threads_share_the_pool():
-    a = np.random.default_rng(0).normal(size=(200, 300))
-    expected = kernels.dense(a, a.T)
-    wrong = []
-
-    def work():
-        for _ in range(20):
-            if not (kernels.dense(a, a.T, n_threads=3) == expected).all():
-                wrong.append(1)
-
-    threads = [threading.Thread(target=work) for _ in range(8)]
-    for t in threads:
-        t.start()
-    for t in threads:
-        t.join()
-    assert not wrong
-
-
-def test_number_of_threads_is_checked():
-    for bad in (0, -1, 257, 1.5, True, "2"):
-        with pytest.raises(ValueError, match="must be an integer from 1 to 256"):
-            runtime.set_num_threads(bad)
 
 
 def test_show_config_says_it_all():

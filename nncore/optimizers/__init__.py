@@ -49,10 +49,14 @@ class SGD(Optimizer):
         In [0, 1].
     nesterov : bool, default False (Keras)
         Without momentum it changes nothing.
-    weight_decay, clipnorm, clipvalue, global_clipnorm, name
+    weight_decay, clipnorm, clipvalue, global_clipnorm : float, optional
         See :class:`Optimizer`.
-    use_ema, ema_momentum, ema_overwrite_frequency, loss_scale_factor, gradient_accumulation_steps
+    use_ema, ema_momentum, ema_overwrite_frequency : optional
         Not offered: only Keras's default values are accepted.
+    loss_scale_factor, gradient_accumulation_steps : optional
+        Not offered either.
+    name : str, optional
+        See :class:`Optimizer`.
     full_batch : bool, default False
         Whether the whole data set is one batch unless ``fit`` gets a ``batch_size``; ``"gd"``
         stands for ``SGD(full_batch=True)``.
@@ -123,10 +127,14 @@ class Adagrad(Optimizer):
         Where the sum ``a`` starts; >= 0.
     epsilon : float, default 1e-7 (Keras)
         Inside the root; >= 0.
-    weight_decay, clipnorm, clipvalue, global_clipnorm, name
+    weight_decay, clipnorm, clipvalue, global_clipnorm : float, optional
         See :class:`Optimizer`.
-    use_ema, ema_momentum, ema_overwrite_frequency, loss_scale_factor, gradient_accumulation_steps
+    use_ema, ema_momentum, ema_overwrite_frequency : optional
         Not offered: only Keras's default values are accepted.
+    loss_scale_factor, gradient_accumulation_steps : optional
+        Not offered either.
+    name : str, optional
+        See :class:`Optimizer`.
 
     References
     ----------
@@ -206,10 +214,14 @@ class RMSprop(Optimizer):
         Inside the root; >= 0.
     centered : bool, default False (Keras)
         See above.
-    weight_decay, clipnorm, clipvalue, global_clipnorm, name
+    weight_decay, clipnorm, clipvalue, global_clipnorm : float, optional
         See :class:`Optimizer`.
-    use_ema, ema_momentum, ema_overwrite_frequency, loss_scale_factor, gradient_accumulation_steps
+    use_ema, ema_momentum, ema_overwrite_frequency : optional
         Not offered: only Keras's default values are accepted.
+    loss_scale_factor, gradient_accumulation_steps : optional
+        Not offered either.
+    name : str, optional
+        See :class:`Optimizer`.
 
     References
     ----------
@@ -294,10 +306,14 @@ class Adam(Optimizer):
         >= 0.
     amsgrad : bool, default False (Keras)
         See above.
-    weight_decay, clipnorm, clipvalue, global_clipnorm, name
+    weight_decay, clipnorm, clipvalue, global_clipnorm : float, optional
         See :class:`Optimizer`.
-    use_ema, ema_momentum, ema_overwrite_frequency, loss_scale_factor, gradient_accumulation_steps
+    use_ema, ema_momentum, ema_overwrite_frequency : optional
         Not offered: only Keras's default values are accepted.
+    loss_scale_factor, gradient_accumulation_steps : optional
+        Not offered either.
+    name : str, optional
+        See :class:`Optimizer`.
 
     References
     ----------
@@ -378,10 +394,14 @@ class AdamW(Adam):
         >= 0.
     amsgrad : bool, default False (Keras)
         See :class:`Adam`.
-    clipnorm, clipvalue, global_clipnorm, name
+    clipnorm, clipvalue, global_clipnorm : float, optional
         See :class:`Optimizer`.
-    use_ema, ema_momentum, ema_overwrite_frequency, loss_scale_factor, gradient_accumulation_steps
+    use_ema, ema_momentum, ema_overwrite_frequency : optional
         Not offered: only Keras's default values are accepted.
+    loss_scale_factor, gradient_accumulation_steps : optional
+        Not offered either.
+    name : str, optional
+        See :class:`Optimizer`.
 
     References
     ----------
@@ -451,7 +471,18 @@ _KNOWN: dict[str, Callable[..., Optimizer]] = {
 
 
 def serialize(optimizer: Optimizer) -> dict[str, Any]:
-    """Return ``{"class_name": ..., "config": ...}`` of an optimizer; its state is not in it."""
+    """Return ``{"class_name": ..., "config": ...}`` of an optimizer; its state is not in it.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+        What is to be written down.
+
+    Returns
+    -------
+    dict
+        What :func:`deserialize` reads.
+    """
     return _names.object_config(optimizer)
 
 
@@ -461,6 +492,23 @@ def deserialize(
     """Make an optimizer from what :func:`serialize` returned, or from a name.
 
     Names are read without regard to case, as in Keras.
+
+    Parameters
+    ----------
+    config : mapping or str
+        ``{"class_name": ..., "config": arguments}``, or a name.
+    custom_objects : mapping, optional
+        Own classes by their names.
+
+    Returns
+    -------
+    Optimizer
+        A new object.
+
+    Raises
+    ------
+    ValueError
+        An unknown name.
     """
     custom = custom_objects or {}
     identifier: Any = config

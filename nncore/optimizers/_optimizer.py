@@ -43,8 +43,10 @@ class Optimizer:
     global_clipnorm : float, optional
         All gradients are scaled to a joint norm of at most this.  Only one of the three may
         be given.
-    use_ema, ema_momentum, ema_overwrite_frequency, loss_scale_factor, gradient_accumulation_steps
+    use_ema, ema_momentum, ema_overwrite_frequency : optional
         Not offered: only Keras's default values are accepted.
+    loss_scale_factor, gradient_accumulation_steps : optional
+        Not offered either.
     name : str, optional
         For configurations.
 

@@ -391,14 +391,43 @@ _KNOWN: dict[str, type[LearningRateSchedule]] = {
 
 
 def serialize(learning_rate_schedule: LearningRateSchedule) -> dict[str, Any]:
-    """Return ``{"class_name": ..., "config": ...}`` of a schedule."""
+    """Return ``{"class_name": ..., "config": ...}`` of a schedule.
+
+    Parameters
+    ----------
+    learning_rate_schedule : LearningRateSchedule
+        What is to be written down.
+
+    Returns
+    -------
+    dict
+        What :func:`deserialize` reads.
+    """
     return _names.object_config(learning_rate_schedule)
 
 
 def deserialize(
     config: Mapping[str, Any] | str, custom_objects: Mapping[str, Any] | None = None
 ) -> LearningRateSchedule:
-    """Make a schedule from what :func:`serialize` returned."""
+    """Make a schedule from what :func:`serialize` returned.
+
+    Parameters
+    ----------
+    config : mapping or str
+        ``{"class_name": ..., "config": arguments}``, or a name.
+    custom_objects : mapping, optional
+        Own classes by their names.
+
+    Returns
+    -------
+    LearningRateSchedule
+        A new object.
+
+    Raises
+    ------
+    ValueError
+        An unknown name.
+    """
     made = _names.build("learning-rate schedule", config, _KNOWN, custom_objects)
     if not isinstance(made, LearningRateSchedule):
         raise TypeError(f"a learning-rate schedule was wanted; the configuration made {made!r}")

@@ -19,7 +19,18 @@ __all__ = ["evaluate", "formulas"]
 
 
 def formulas(module: ModuleType) -> list[str]:
-    """Return the names of a module's formulas, derivatives aside, in the order of its text."""
+    """Return the names of a module's formulas, derivatives aside, in the order of its text.
+
+    Parameters
+    ----------
+    module : module
+        A module of :mod:`nncore.reference`.
+
+    Returns
+    -------
+    list of str
+        ``["linear", "sigmoid", ...]``.
+    """
     return [
         name
         for name, value in vars(module).items()
@@ -31,7 +42,24 @@ def formulas(module: ModuleType) -> list[str]:
 
 
 def evaluate(module: ModuleType, name: str, *arrays: NDArray[Any], alpha: float) -> NDArray[Any]:
-    """Return what a module's formula makes of the arrays, and of alpha if it has a parameter."""
+    """Return what a module's formula makes of the arrays, and of alpha if it has a parameter.
+
+    Parameters
+    ----------
+    module : module
+        ``nncore.reference.activations``, ``losses`` or ``metrics``.
+    name : str
+        One of its formulas.
+    *arrays : ndarray
+        What the formula takes first: ``z``, or ``y`` and ``t``.
+    alpha : float
+        The formula's parameter, passed on if it has one.
+
+    Returns
+    -------
+    ndarray
+        The formula's value.
+    """
     formula = getattr(module, name)
     if formula.__code__.co_argcount > len(arrays):
         return formula(*arrays, alpha)

@@ -9,43 +9,28 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nncore.plan import BUFFER_FIELDS, OPS, Plan, Step
-from nncore.reference import activations, evaluate, formulas, losses, metrics, optimizers, random
+from nncore.plan import BUFFER_FIELDS, IN_PLACE, OPS, WRITES, Plan, Step
+from nncore.reference import (
+    activations,
+    evaluate,
+    formulas,
+    losses,
+    metrics,
+    observations,
+    optimizers,
+    random,
+)
 
 __all__ = ["Executor", "first_difference"]
 
 Array = NDArray[Any]
-
-#: The fields of the buffers that each op writes.  An update writes parameters, see _written().
-WRITES: Mapping[str, tuple[str, ...]] = {
-    "rescale": ("y",),
-    "dense": ("z", "y"),
-    "activate": ("y",),
-    "dropout": ("y",),
-    "loss": ("dy",),
-    "metric": (),
-    "penalty": (),
-    "activity_penalty": ("dy",),
-    "activate_backward": ("dx",),
-    "dropout_backward": ("dx",),
-    "rescale_backward": ("dx",),
-    "dense_backward_data": ("dx",),
-    "dense_backward_weights": ("dw", "db"),
-    "clip_value": ("dw",),
-    "clip_norm": ("dw",),
-    "clip_global_norm": (),
-    "update": (),
-}
-
-#: The ops that read what they write.
-IN_PLACE = frozenset({"activity_penalty", "clip_value", "clip_norm"})
 
 #: Where the formula that a step's `kind` names is to be found.
 KINDS: Mapping[str, ModuleType] = {
@@ -55,6 +40,7 @@ KINDS: Mapping[str, ModuleType] = {
     "dense_backward_data": activations,
     "loss": losses,
     "metric": metrics,
+    "observe": observations,
 }
 
 
@@ -119,6 +105,9 @@ class Executor:
         self.n_threads = n_threads
         self.loss = 0.0
         self.hyper: dict[str, float] = dict(plan.hyper)
+        # Where run() puts what is kept and observed of this batch; None: nowhere.
+        self.kept: list[Array] | None = None
+        self.observed: Array | None = None
         stores = any(b.arena == "gradients" for b in plan.buffers)
         self.gradients = np.zeros(plan.n_parameters, plan.dtype) if stores else None
         # One array a buffer; those of parameters and gradients are views of their vector.
@@ -150,6 +139,11 @@ class Executor:
         losses: Array | None = None,
         totals: Array | None = None,
         seconds: float = float("inf"),
+        kept: Sequence[Array] | None = None,
+        observed: Array | None = None,
+        every: int = 1,
+        past: int = 0,
+        between: Executor | None = None,
     ) -> int:
         """Run batch after batch; return the number done.
 
@@ -177,6 +171,15 @@ class Executor:
             The metrics' sums and counts are added to it.
         seconds : float
             Stop between two batches once so much time has passed; one is always done.
+        kept : sequence of ndarray
+            One for each number of a ``keep`` step: (batches, ...).
+        observed : ndarray (batches, n_observed)
+            What the ``observe`` steps measure.
+        every, past : int
+            Of the batches, counted from ``past``, only each ``every``-th is run by this executor,
+            and takes an entry of what is kept and observed;
+        between : Executor
+            runs the others.
         """
         size = self.batch_size if batch_size is None else batch_size
         if not 1 <= size <= self.batch_size:
@@ -190,14 +193,24 @@ class Executor:
                 f"received {len(rates)}"
             )
         deadline = time.perf_counter() + seconds
-        done = 0
+        done = watched = 0
         for at in batches:
-            self._gather(x, t, r, order, at, min(at + size, end))
+            runner = self
+            if between is not None and (past + done) % every:
+                runner = between
+            else:
+                self.kept = None if kept is None else [array[watched] for array in kept]
+                self.observed = None if observed is None else observed[watched]
+                if self.observed is not None:
+                    self.observed[:] = 0
+                watched += 1
+            runner._gather(x, t, r, order, at, min(at + size, end))
             rate = float(rates[done if len(rates) > 1 else 0])
-            for index in range(len(self.plan.steps)):
-                self.execute(index, iteration + done, rate, totals)
+            for index in range(len(runner.plan.steps)):
+                runner.execute(index, iteration + done, rate, totals)
+            self.kept = self.observed = None
             if losses is not None:
-                losses[done] = self.loss
+                losses[done] = runner.loss
             done += 1
             if time.perf_counter() >= deadline:
                 break
@@ -462,6 +475,26 @@ class Executor:
     def update(self, step: Step) -> None:
         """Apply the optimizer with a stored gradient."""
         self.apply_optimizer(step.w, self.get(step.dw))
+
+    # --- watching ---
+
+    def watched(self, step: Step) -> Array:
+        """Return the array that a step copies or measures."""
+        given = (step.w, step.dw, step.y)
+        return np.asarray(self.get(next(buffer for buffer in given if buffer is not None)))
+
+    def keep(self, step: Step) -> None:
+        """Copy an array to where the caller wants it."""
+        if self.kept is not None:
+            value = self.watched(step).reshape(-1)
+            self.kept[step.index].reshape(-1)[: value.size] = value
+
+    def observe(self, step: Step) -> None:
+        """Add what `kind` measures of an array to this batch's observations."""
+        if self.observed is not None:
+            formula = getattr(observations, step.kind)
+            arguments = (self.watched(step), step.alpha, step.beta)
+            self.observed[step.index] += formula(*arguments[: formula.__code__.co_argcount])
 
 
 def _penalty(values: Array, step: Step) -> float:

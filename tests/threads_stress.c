@@ -1,0 +1,269 @@
+/* Everything that the thread pool promises, at once; for ThreadSanitizer and for tests/test_threads.py.
+
+       cc -O1 -g -fsanitize=thread -I src tests/threads_stress.c -o stress -lpthread && ./stress
+       cc -O2 -I src tests/threads_stress.c -o stress -lpthread && ./stress fork
+
+   Each job counts how often each of its parts ran, without atomics: two threads in one part, a part
+   that is left out and a caller that returns too early are wrong counts, and races to the
+   sanitizer. Prints "right" and returns 0, or says what is wrong and returns 1. */
+#define _GNU_SOURCE
+#include <pthread.h>
+
+static int flaky_create(pthread_t *thread, const pthread_attr_t *attributes,
+                        void *(*start)(void *), void *argument);
+#define pthread_create flaky_create
+#include "threads.c"
+#undef pthread_create
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#define CALLERS 8
+#define MOST_PARTS 13
+
+static long refusals = 0; /* threads that the system is still to refuse; atomic */
+
+static int flaky_create(pthread_t *thread, const pthread_attr_t *attributes,
+                        void *(*start)(void *), void *argument)
+{
+    if (atomic_load(&refusals) > 0) {
+        atomic_decrement(&refusals);
+        return 11; /* EAGAIN */
+    }
+    return pthread_create(thread, attributes, start, argument);
+}
+
+static void fail(const char *what)
+{
+    fprintf(stderr, "wrong: %s\n", what);
+    exit(1);
+}
+
+typedef struct {
+    int runs[MOST_PARTS];
+    int nested;
+} job;
+
+static void count_part(void *context, int part)
+{
+    ((job *)context)->runs[part]++;
+}
+
+static void nested_part(void *context, int part)
+{
+    job inner = {{0}, 0};
+    int i;
+    nncore_parallel(count_part, &inner, 3);
+    for (i = 0; i < 3; i++)
+        if (inner.runs[i] != 1)
+            fail("a part of a job inside a job");
+    count_part(context, part);
+}
+
+static void run_job(int parts, int nested)
+{
+    job j = {{0}, nested};
+    int i;
+    nncore_parallel(nested ? nested_part : count_part, &j, parts);
+    for (i = 0; i < MOST_PARTS; i++)
+        if (j.runs[i] != (i < parts))
+            fail("how often a part ran");
+}
+
+static void pause_for(long microseconds)
+{
+    struct timespec t = {0, 1000 * microseconds};
+    nanosleep(&t, 0);
+}
+
+static long jobs_each;
+
+static void *caller(void *argument)
+{
+    unsigned random = 12345u + (unsigned)(size_t)argument;
+    long i;
+    for (i = 0; i < jobs_each; i++) {
+        random = random * 1664525u + 1013904223u;
+        run_job((int)(random >> 16) % (MOST_PARTS + 1), (random >> 8) % 16 == 0);
+        if ((random >> 24) % 32 == 0)
+            pause_for(300); /* longer than a helper spins */
+    }
+    return 0;
+}
+
+static long limiting = 1; /* atomic */
+
+static void *limiter(void *argument)
+{
+    int n = 0;
+    (void)argument;
+    while (atomic_load(&limiting)) {
+        n = n % 9 + 1;
+        if (n % 3)
+            nncore_set_num_threads(n);
+        else
+            nncore_set_default_threads(n);
+        if (nncore_get_num_threads() < 1 || nncore_pool_size() < 0 || nncore_thread_limit() < 0)
+            fail("a number that is being changed");
+        pause_for(50);
+    }
+    return 0;
+}
+
+static void many_callers(void)
+{
+    pthread_t threads_of[CALLERS], other;
+    size_t i;
+    atomic_store(&limiting, 1);
+    pthread_create(&other, 0, limiter, 0);
+    for (i = 0; i < CALLERS; i++)
+        pthread_create(&threads_of[i], 0, caller, (void *)i);
+    for (i = 0; i < CALLERS; i++)
+        pthread_join(threads_of[i], 0);
+    atomic_store(&limiting, 0);
+    pthread_join(other, 0);
+    if (nncore_pool_size() >= MOST_PARTS)
+        fail("more helpers than any job wanted");
+}
+
+/* How many threads are in a part at once. */
+static pthread_mutex_t gauge = PTHREAD_MUTEX_INITIALIZER;
+static int inside = 0, most_inside = 0;
+
+static void gauged_part(void *context, int part)
+{
+    pthread_mutex_lock(&gauge);
+    if (++inside > most_inside)
+        most_inside = inside;
+    pthread_mutex_unlock(&gauge);
+    pause_for(200);
+    count_part(context, part);
+    pthread_mutex_lock(&gauge);
+    inside--;
+    pthread_mutex_unlock(&gauge);
+}
+
+static void the_limit_holds(void)
+{
+    int most, k;
+    nncore_set_default_threads(6);
+    for (most = 1; most <= 4; most++) {
+        nncore_set_num_threads(most);
+        if (nncore_get_num_threads() != most)
+            fail("the limit that was set");
+        most_inside = 0;
+        for (k = 0; k < 20; k++) {
+            job j = {{0}, 0};
+            int i;
+            nncore_parallel(gauged_part, &j, 12);
+            for (i = 0; i < 12; i++)
+                if (j.runs[i] != 1)
+                    fail("how often a part ran under a limit");
+        }
+        if (most_inside > most)
+            fail("more threads than the limit");
+    }
+    nncore_set_num_threads(6);
+    if (nncore_thread_limit() != 0 || nncore_get_num_threads() != 6)
+        fail("a limit that was undone");
+}
+
+static void no_threads_to_be_had(void)
+{
+    int k;
+    atomic_store(&refusals, 3);
+    run_job(4, 0);
+    if (nncore_pool_size() != 0)
+        fail("a helper that does not exist");
+    if (ask_again <= 0)
+        fail("when to ask again");
+    ask_again = nncore_seconds() + 1000;
+    for (k = 0; k < 100; k++)
+        run_job(4, 0);
+    if (atomic_load(&refusals) != 2)
+        fail("asking for threads again at once");
+    atomic_store(&refusals, 0);
+    ask_again = 0;
+    run_job(4, 0);
+    if (nncore_pool_size() != 3)
+        fail("helpers that can be had again");
+    atomic_store(&refusals, 1);
+    run_job(6, 0);
+    if (nncore_pool_size() != 3)
+        fail("helpers that are there when no more can be had");
+    atomic_store(&refusals, 0);
+    ask_again = 0;
+}
+
+/* The helpers that a job does not want do not notice it: they sleep on. */
+static void others_sleep(void)
+{
+    int k, i;
+    for (i = 1; i <= 3; i++)
+        for (k = 0;; k++) {
+            int asleep;
+            lock_take(&seats[i].lock);
+            asleep = seats[i].asleep;
+            lock_give(&seats[i].lock);
+            if (asleep)
+                break;
+            if (k > 5000)
+                fail("a helper that does not fall asleep");
+            pause_for(1000);
+        }
+    for (k = 0; k < 1000; k++) {
+        run_job(2, 0);
+        for (i = 2; i <= 3; i++) {
+            lock_take(&seats[i].lock);
+            if (!seats[i].asleep)
+                fail("a helper that was woken for a job without it");
+            lock_give(&seats[i].lock);
+        }
+    }
+}
+
+/* Forks while others are inside the pool, and works in the children. */
+static void *forker(void *argument)
+{
+    int k, status;
+    (void)argument;
+    for (k = 0; k < 20; k++) {
+        pid_t child = fork();
+        if (child == 0) {
+            int i;
+            alarm(60);
+            nncore_set_default_threads(6);
+            if (nncore_pool_size() != 0)
+                _exit(2);
+            for (i = 0; i < 50; i++)
+                run_job(i % MOST_PARTS, 0);
+            _exit(nncore_pool_size() < 1);
+        }
+        if (child < 0 || waitpid(child, &status, 0) != child || status != 0)
+            fail("a forked child");
+        run_job(5, 0);
+    }
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    pthread_t other;
+    int forks = argc > 1 && strcmp(argv[1], "fork") == 0;
+
+    jobs_each = 1000;
+    if (nncore_pool_size() != 0)
+        fail("a thread before the first work");
+    no_threads_to_be_had();
+    others_sleep();
+    the_limit_holds();
+    if (forks)
+        pthread_create(&other, 0, forker, 0);
+    many_callers();
+    if (forks)
+        pthread_join(other, 0);
+    puts("right");
+    return 0;
+}
