@@ -20,9 +20,9 @@ import sys, time, numpy
 sys.path.insert(0, sys.argv[1])
 from process import memory_mb
 before = memory_mb("VmRSS")
-begin, begin_cpu = time.perf_counter(), time.process_time()
+begin, begin_cpu = time.perf_counter(), time.thread_time()
 import nncore
-took, took_cpu = time.perf_counter() - begin, time.process_time() - begin_cpu
+took, took_cpu = time.perf_counter() - begin, time.thread_time() - begin_cpu
 print(took, took_cpu, *([] if before is None else [memory_mb("VmRSS") - before]))
 """
 
@@ -30,8 +30,8 @@ print(took, took_cpu, *([] if before is None else [memory_mb("VmRSS") - before])
 def imports(repeats: int) -> tuple[list[float], list[float], list[float]]:
     """Return what ``import nncore`` takes after NumPy, each time in a new process.
 
-    Milliseconds, milliseconds of the processor (which other programs hardly change), and megabytes
-    of resident memory, the pages of its files included.
+    Milliseconds, milliseconds of the processor in this thread (other programs hardly change them),
+    and megabytes of resident memory, the pages of its files included.
     """
     times, processor, memory = [], [], []
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
