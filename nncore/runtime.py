@@ -333,7 +333,6 @@ def register_threadpoolctl() -> None:
     _decide()
     if _registered:
         return
-    _registered = True
 
     class NncoreController(base):  # type: ignore[misc]
         user_api = internal_api = "nncore"
@@ -352,6 +351,7 @@ def register_threadpoolctl() -> None:
             return __version__
 
     register(NncoreController)
+    _registered = True
 
 
 def show_config(print_fn: Callable[[str], object] | None = None) -> None:

@@ -778,10 +778,11 @@ cdef class Executor:
             # Multiples of the period from `past` on.
             n_watched = ((number + n_batches + period - 1) // period
                          - (number + period - 1) // period)
+            deadline = clock() + <double>seconds
+            # The last that may fail before the `try` that forgets it again.
             watched = kept is not None or observed is not None
             if watched:
                 self.begin_watching(kept, observed, n_watched, smaller(size, last - first))
-            deadline = clock() + <double>seconds
             self.next_signal = clock() + 0.01
             if other is not None:
                 other.next_signal = self.next_signal

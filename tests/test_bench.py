@@ -65,7 +65,7 @@ def test_bench(tmp_path: Path, capsys: pytest.CaptureFixture[str], dtype: str) -
         assert set(row["microseconds"]) == {"compiled", "reference"}
         assert all(len(t) == 2 and min(t) > 0 for t in row["microseconds"].values())
         assert row["difference"] <= bench.TOLERANCE[dtype]
-    assert not list(path.parent.glob("*.part"))
+    assert not list(path.parent.glob("*.tmp"))
 
 
 def test_a_wrong_result_is_not_timed(
