@@ -15,6 +15,7 @@ cdef extern from "microkernel.h" nogil:
     const int LANES_PER_VECTOR
     const int VECTOR_BYTES
     const bint NNCORE_VECTOR_EXTENSIONS
+    const int NNCORE_SLACK
     void prefetch(const void* p)
     void prefetch_to_read(const void* p)
     void multiply_tile(int rows, int cols, int unit, Py_ssize_t k, const real* a,

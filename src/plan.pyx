@@ -116,9 +116,9 @@ cdef class Executor:
         self.parameters = parameters
         self.slots = slots
         dtype = plan.dtype
-        self.work = aligned(plan.n_work * self.capacity + DEF_SLACK, dtype)
-        self.x_ = aligned(plan.n_in * self.capacity + DEF_SLACK, dtype)
-        self.t_ = aligned(plan.n_targets * self.capacity + DEF_SLACK, dtype)
+        self.work = aligned(plan.n_work * self.capacity + NNCORE_SLACK, dtype)
+        self.x_ = aligned(plan.n_in * self.capacity + NNCORE_SLACK, dtype)
+        self.t_ = aligned(plan.n_targets * self.capacity + NNCORE_SLACK, dtype)
         self.labels_ = np.zeros(self.capacity if plan.labels else 1, dtype=np.int64)
         self.r_ = np.ones(self.capacity if plan.weights else 1, dtype=np.float64)
         self.x_buffer = <real*>cnp.PyArray_DATA(self.x_)
