@@ -98,6 +98,18 @@ def test_list_and_unknown_parts(
     assert "no part is called god; there are good, bad, absent" in capsys.readouterr().err
 
 
+def test_one_gate_at_a_time(
+    gate: Callable[..., tuple[int, str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    from gate.workbench import Workbench
+
+    with Workbench(smoke=False, environment=None).alone() as alone:
+        assert alone
+        with pytest.raises(SystemExit):
+            gate("good")
+    assert "another gate is at work in" in capsys.readouterr().err
+
+
 def test_a_command_that_fails_or_is_not_there(verify: ModuleType) -> None:
     from gate.workbench import CannotRun, Failed, Workbench
 

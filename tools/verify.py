@@ -44,6 +44,16 @@ def judge(part: Part, bench: Workbench) -> tuple[str, str]:
         return "fail", f"with {type(error).__name__}: {error}"
 
 
+def verdict_of(part: Part, bench: Workbench) -> tuple[str, str, str]:
+    """Run a part and say all about it; return its line of the table."""
+    print(f"=== {part.name}: {part.what}", flush=True)
+    begun = time.monotonic()
+    bench.begin(part.name)
+    verdict, detail = judge(part, bench)
+    print(f"{verdict} {detail} ({time.monotonic() - begun:.0f} s)\n", flush=True)
+    return part.name, verdict, detail.partition("\n")[0]
+
+
 def main() -> int:
     """Run the parts that were asked for; return the exit status."""
     names = [part.name for part in PARTS]
@@ -69,17 +79,14 @@ def main() -> int:
         parser.error("the gate runs on Linux")
 
     bench = Workbench(smoke=options.smoke, environment=options.environment)
-    verdicts: list[tuple[str, str, str]] = []
-    for part in PARTS:
-        if options.parts and part.name not in options.parts:
-            continue
-        print(f"=== {part.name}: {part.what}", flush=True)
-        begun = time.monotonic()
-        bench.begin(part.name)
-        verdict, detail = judge(part, bench)
-        seconds = time.monotonic() - begun
-        print(f"{verdict} {detail} ({seconds:.0f} s)\n", flush=True)
-        verdicts.append((part.name, verdict, detail.splitlines()[0] if detail else ""))
+    with bench.alone() as alone:
+        if not alone:
+            parser.error(f"another gate is at work in {bench.cache}")
+        verdicts = [
+            verdict_of(part, bench)
+            for part in PARTS
+            if not options.parts or part.name in options.parts
+        ]
 
     width = max(len(name) for name, _, _ in verdicts)
     for name, verdict, detail in verdicts:

@@ -16,6 +16,8 @@ from gate.workbench import CACHE, EPOCH, X86_MACHINE, CannotRun, Failed, Part, W
 
 VERSIONS = ("3.11", "3.12", "3.13", "3.14", "3.15")
 LARGEST_WHEEL, LARGEST_INSTALLED = 2.5, 6.0  # MB
+#: What has no wheel for that version; the tests that need it are skipped.
+NO_FREE_THREADED_WHEEL = ("safetensors",)
 SLOWEST_IMPORT = 30.0  # ms of the processor, over NumPy: other programs do not count
 
 
@@ -71,7 +73,8 @@ def free_threaded(bench: Workbench) -> str:
     """Run the suite on a CPython without the GIL, which importing nncore must not bring back."""
     program = free_threaded_python(bench)
     wheel = bench.wheel("wheel-free-threaded", program)
-    env = bench.environment("free-threaded", program, wheel, *bench.requirements("test"))
+    wanted = [r for r in bench.requirements("test") if not r.startswith(NO_FREE_THREADED_WHEEL)]
+    env = bench.environment("free-threaded", program, wheel, *wanted)
     code = "import sys, nncore; nncore.runtime.core(); print(sys._is_gil_enabled())"
     warned = {"PYTHONWARNINGS": "error"}
     if last_line(bench.run(env / "bin/python", "-P", "-c", code, env=warned).stdout) != "False":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import functools
 import hashlib
 import os
@@ -10,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,7 +72,20 @@ class Workbench:
     def __init__(self, smoke: bool, environment: Path | None) -> None:
         self.smoke = smoke
         self._environment = environment.resolve() if environment else None
+        self.cache = CACHE
         self._log = CACHE / "log" / "gate.txt"
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[bool]:
+        """Take the folder for this process; say whether no other has it."""
+        self.cache.mkdir(parents=True, exist_ok=True)
+        with (self.cache / "lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                yield False
+            else:
+                yield True
 
     def begin(self, name: str) -> None:
         """Start the log of a part."""
