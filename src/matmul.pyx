@@ -212,7 +212,7 @@ cdef void multiply_one_row(const Matmul* mm, Py_ssize_t j0, Py_ssize_t j1,
             for j in range(cols - tail, cols):
                 sum = 0
                 for p in range(ps):
-                    sum = sum + a[p * a_step] * b[p * mm.b_step + j]
+                    sum = fused(a[p * a_step], b[p * mm.b_step + j], sum)
                 c[j] = c[j] + sum if pb > 0 else sum
             pb += p_block if p_block > 0 else 1
         mm.epilogue(mm.context, c, cols, 0, j0, 1, cols)
