@@ -17,6 +17,7 @@ OPTIMIZERS: dict[str, int]
 REDUCTIONS: dict[str, int]
 HYPER: tuple[str, ...]
 OBSERVATIONS: tuple[str, ...]
+OPS: dict[str, str]
 TABLES: Tables
 SOURCE_CODES: tuple[str, ...]
 
@@ -187,6 +188,7 @@ class Core(Protocol):
     METRICS: tuple[str, ...]
     OPTIMIZERS: dict[str, int]
     OBSERVATIONS: tuple[str, ...]
+    OPS: dict[str, str]
 
     Executor: type[Any]
     Predictor: type[Any]

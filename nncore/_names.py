@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 
-#: The words of the public API for what the glossary of ``docs/design.md`` calls w and b.
+#: The words of the public API for what ``docs/glossary.md`` calls w and b.
 PUBLIC = {"kernel": "w", "bias": "b"}
 
 

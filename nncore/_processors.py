@@ -13,11 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from nncore import _runtime
+from nncore.runtime import MOST_THREADS
 
-__all__ = ["MOST_THREADS", "available", "quota"]
-
-#: The largest pool of threads, and so the most processors that are counted.
-MOST_THREADS = 256
+__all__ = ["available", "quota"]
 
 
 def available(root: str | os.PathLike[str] = "/") -> tuple[int, str]:

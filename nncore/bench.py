@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 import nncore
 from nncore import runtime
+from nncore._files import replacing
 from nncore.layers import Dense, Input
 
 __all__ = [
@@ -274,12 +275,8 @@ def write_json(path: str | os.PathLike[str], results: Mapping[str, Any]) -> None
     """Write results; a file that is there is replaced only by a whole one."""
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f"{target.name}.{os.getpid()}.part")
-    try:
-        part.write_text(json.dumps(results, indent=1), encoding="utf-8")
-        os.replace(part, target)
-    finally:
-        part.unlink(missing_ok=True)
+    with replacing("results", target) as file:
+        file.write(json.dumps(results, indent=1).encode())
 
 
 def difference(work: Workload, dtype: str, x: Array, t: Array) -> float:

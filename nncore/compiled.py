@@ -21,11 +21,11 @@ from nncore import data
 from nncore import losses as losses_module
 from nncore import metrics as metrics_module
 from nncore import optimizers as optimizers_module
-from nncore._processors import MOST_THREADS
 from nncore.data import Rows
 from nncore.losses import Loss
 from nncore.metrics import Metric
 from nncore.optimizers import Optimizer
+from nncore.runtime import MOST_THREADS
 
 if TYPE_CHECKING:
     from nncore.callbacks import History

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from nncore import _names
 from nncore._files import replacing
-from nncore._names import UnknownNameError, glossary
+from nncore._names import PUBLIC, UnknownNameError, glossary
 
 __all__ = ["Record"]
 
@@ -366,7 +366,7 @@ class Record(Mapping[str, Array]):
         KeyError
             Nothing was recorded under that word, or no step of that number.
         """
-        word = {"kernel": "w", "bias": "b"}.get(part, part)
+        word = PUBLIC.get(part, part)
         names = [entry.name for entry in self._entries if entry.part == word]
         if not names:
             parts = list(dict.fromkeys(entry.part for entry in self._entries))

@@ -38,8 +38,7 @@ _MEND = (
 )
 
 try:
-    from nncore import _processors, _runtime
-    from nncore._processors import MOST_THREADS
+    from nncore import _runtime
 except ImportError as error:
     raise ImportError(
         f"nncore's compiled modules are not in {os.path.dirname(__file__)} ({error}). {_MEND}"
@@ -49,6 +48,7 @@ if TYPE_CHECKING:
     from nncore._core import Core
 
 __all__ = [
+    "MOST_THREADS",
     "available_isas",
     "core",
     "default_threads",
@@ -59,6 +59,9 @@ __all__ = [
     "set_num_threads",
     "show_config",
 ]
+
+#: The largest pool of threads, and so the most processors that are counted.
+MOST_THREADS = 256
 
 _SUFFIX = {"float32": "f32", "float64": "f64"}
 _cores: dict[str, Core] = {}
@@ -214,6 +217,8 @@ def default_threads() -> tuple[int, str]:
         first = shared.partition(",")[0].strip()
         if first.isdecimal() and int(first):
             return min(int(first), MOST_THREADS), "OMP_NUM_THREADS"
+    from nncore import _processors  # late: reading control groups takes modules of its own
+
     n, origin = _processors.available()
     if shared:
         warnings.warn(
@@ -328,7 +333,6 @@ def register_threadpoolctl() -> None:
     _decide()
     if _registered:
         return
-    _registered = True
 
     class NncoreController(base):  # type: ignore[misc]
         user_api = internal_api = "nncore"
@@ -347,6 +351,7 @@ def register_threadpoolctl() -> None:
             return __version__
 
     register(NncoreController)
+    _registered = True
 
 
 def show_config(print_fn: Callable[[str], object] | None = None) -> None:
@@ -357,6 +362,8 @@ def show_config(print_fn: Callable[[str], object] | None = None) -> None:
     print_fn : callable, optional
         Gets each line. Default: ``print``.
     """
+    from nncore import _processors
+
     say = print if print_fn is None else print_fn
     threads = get_num_threads()
     extensions = core("float32").VECTOR_EXTENSIONS

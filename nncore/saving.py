@@ -11,7 +11,6 @@ import contextlib
 import json
 import math
 import os
-import stat
 import struct
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nncore import _arrays
+from nncore._files import replacing
 
 if TYPE_CHECKING:
     from nncore.layers import Layer, Parameter
@@ -265,74 +265,12 @@ def _write(
     header = json.dumps(entries, ensure_ascii=False, separators=(",", ":")).encode()
     header += b" " * (-(len(header) + 8) % _ALIGNMENT)
 
-    path = os.path.realpath(path)  # a link stays a link
-    mode = _check_target(path, overwrite)
-    temporary = os.path.join(os.path.dirname(path), f".nncore-{os.urandom(8).hex()}.tmp")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-    try:
-        descriptor = os.open(temporary, flags, 0o666)
-        try:
-            with open(descriptor, "wb") as file:
-                file.write(struct.pack("<Q", len(header)))
-                file.write(header)
-                for _, array in tensors:
-                    little = array.astype(array.dtype.newbyteorder("<"), order="C", copy=False)
-                    file.write(little.data)
-                file.flush()
-                os.fsync(file.fileno())
-            if mode is not None:
-                os.chmod(temporary, mode)
-            os.replace(temporary, path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-            raise
-    except OSError as error:
-        raise OSError(
-            error.errno, f"the model cannot be saved here: {error.strerror}", path
-        ) from error
-    _sync_folder(os.path.dirname(path))
-
-
-def _check_target(path: str, overwrite: bool) -> int | None:
-    """Return the mode of the file that will be replaced, None if there is none."""
-    try:
-        there = os.stat(path)
-    except FileNotFoundError:
-        folder = os.path.dirname(path)
-        if not os.path.isdir(folder):
-            raise FileNotFoundError(
-                f"the model cannot be saved as {path}: the folder {folder} does not exist. "
-                f"Make it first, or choose another one"
-            ) from None
-        return None
-    except OSError as error:
-        raise OSError(
-            error.errno, f"the model cannot be saved here: {error.strerror}", path
-        ) from error
-    if stat.S_ISDIR(there.st_mode):
-        raise IsADirectoryError(
-            f"the model cannot be saved as {path}: that is a folder. Give the name of a file"
-        )
-    if not stat.S_ISREG(there.st_mode):
-        raise OSError(f"the model cannot be saved as {path}: that is not a regular file")
-    if not overwrite:
-        raise FileExistsError(
-            f"{path} exists already. overwrite=True replaces it; or choose another name"
-        )
-    if not os.access(path, os.W_OK):
-        raise PermissionError(f"the model cannot be saved as {path}: the file is write-protected")
-    return stat.S_IMODE(there.st_mode)
-
-
-def _sync_folder(folder: str) -> None:
-    """Make the renaming last, where the system can (Windows and some file systems cannot)."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    with replacing("model", path, overwrite) as file:
+        file.write(struct.pack("<Q", len(header)))
+        file.write(header)
+        for _, array in tensors:
+            little = array.astype(array.dtype.newbyteorder("<"), order="C", copy=False)
+            file.write(little.data)
 
 
 # --- reading ---

@@ -190,7 +190,10 @@ class Trainer(Compiled):
         done, at, stop = 0, begin, end
         parameters, running = self._parameters, False
         plain, recorded = executor, False
-        first = 0 if watch is None else watch.step
+        if watch is not None:
+            # Both from the same settings: what a callback changes holds from the next pass on.
+            watching = self._executor(mode, rows.r is not None, batch_size, watch)
+            first = watch.step
         try:
             while at < end:
                 if stepwise:
@@ -214,7 +217,7 @@ class Trainer(Compiled):
                     stop = min(last, at + count * batch_size)
                     executor = plain
                     if recorded:
-                        executor = self._executor(mode, rows.r is not None, batch_size, watch)
+                        executor = watching
                         rest = {"between": plain, **watch.room()}
                 running = True
                 n = self._slice(

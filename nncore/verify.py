@@ -56,7 +56,13 @@ OPS = {
 }
 
 # The fields that may name the input's buffer, apart from x itself.
-INPUTS = {"loss": "y", "metric": "y", "activity_penalty": "y", "keep": "y", "observe": "y"}
+INPUTS = {
+    "loss": ("y",),
+    "metric": ("y",),
+    "activity_penalty": ("y",),
+    "keep": ("y",),
+    "observe": ("y",),
+}
 
 
 #: Field -> (rows, columns, may be missing).
@@ -248,7 +254,7 @@ class _Verifier:
                             f"{name} = {b.name}: its shape is ({b.rows}, {b.cols}), which does "
                             f"not fit the step's other buffers",
                         )
-                allowed = ("work", "x") if name in INPUTS.get(step.op, "x") else ("work",)
+                allowed = ("work", "x") if name in INPUTS.get(step.op, ("x",)) else ("work",)
                 if b.arena not in ARENAS.get(name, allowed):
                     _fail(where, f"{name} = {b.name} must not lie in arena {b.arena!r}")
                 if fields is writes and b.arena == "x":

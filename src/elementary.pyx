@@ -19,6 +19,7 @@ cdef extern from "real.h" nogil:
     real rint_ "real_rint"(real x)
     real sqrt_ "real_sqrt"(real x)
     real abs_ "real_abs"(real x)
+    real fused "real_fused"(real a, real b, real c)     # c + a b, rounded as the vectors do
 
 ctypedef real (*formula)(real, real) noexcept nogil
 

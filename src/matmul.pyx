@@ -15,6 +15,7 @@ cdef extern from "microkernel.h" nogil:
     const int LANES_PER_VECTOR
     const int VECTOR_BYTES
     const bint NNCORE_VECTOR_EXTENSIONS
+    const int NNCORE_SLACK
     void prefetch(const void* p)
     void prefetch_to_read(const void* p)
     void multiply_tile(int rows, int cols, int unit, Py_ssize_t k, const real* a,
@@ -211,7 +212,7 @@ cdef void multiply_one_row(const Matmul* mm, Py_ssize_t j0, Py_ssize_t j1,
             for j in range(cols - tail, cols):
                 sum = 0
                 for p in range(ps):
-                    sum = sum + a[p * a_step] * b[p * mm.b_step + j]
+                    sum = fused(a[p * a_step], b[p * mm.b_step + j], sum)
                 c[j] = c[j] + sum if pb > 0 else sum
             pb += p_block if p_block > 0 else 1
         mm.epilogue(mm.context, c, cols, 0, j0, 1, cols)

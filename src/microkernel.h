@@ -40,6 +40,10 @@
 #define LANES_PER_VECTOR ((int)(VECTOR_BYTES / sizeof(real)))
 #define TILE_COLS (TILE_VECTORS * LANES_PER_VECTOR)
 
+/* Numbers beyond the end of every array of the executor that may be read: no tile reads further. */
+#define NNCORE_SLACK 64
+typedef char tile_is_within_slack[TILE_COLS <= NNCORE_SLACK ? 1 : -1];
+
 /* NNCORE_PLAIN_C: take the other half, as cl does, with any compiler, to test it. */
 #if (defined(__GNUC__) || defined(__clang__)) && !defined(NNCORE_PLAIN_C)
 

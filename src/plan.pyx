@@ -116,9 +116,9 @@ cdef class Executor:
         self.parameters = parameters
         self.slots = slots
         dtype = plan.dtype
-        self.work = aligned(plan.n_work * self.capacity + DEF_SLACK, dtype)
-        self.x_ = aligned(plan.n_in * self.capacity + DEF_SLACK, dtype)
-        self.t_ = aligned(plan.n_targets * self.capacity + DEF_SLACK, dtype)
+        self.work = aligned(plan.n_work * self.capacity + NNCORE_SLACK, dtype)
+        self.x_ = aligned(plan.n_in * self.capacity + NNCORE_SLACK, dtype)
+        self.t_ = aligned(plan.n_targets * self.capacity + NNCORE_SLACK, dtype)
         self.labels_ = np.zeros(self.capacity if plan.labels else 1, dtype=np.int64)
         self.r_ = np.ones(self.capacity if plan.weights else 1, dtype=np.float64)
         self.x_buffer = <real*>cnp.PyArray_DATA(self.x_)
@@ -778,10 +778,11 @@ cdef class Executor:
             # Multiples of the period from `past` on.
             n_watched = ((number + n_batches + period - 1) // period
                          - (number + period - 1) // period)
+            deadline = clock() + <double>seconds
+            # The last that may fail before the `try` that forgets it again.
             watched = kept is not None or observed is not None
             if watched:
                 self.begin_watching(kept, observed, n_watched, smaller(size, last - first))
-            deadline = clock() + <double>seconds
             self.next_signal = clock() + 0.01
             if other is not None:
                 other.next_signal = self.next_signal

@@ -51,6 +51,15 @@ typedef float real;
 /* A literal in the right type: next to a float, a bare 1.0 makes C compute in double. */
 #define R(x) ((real)(x))
 
+/* c + a b with one rounding where the matmul's vectors have it so, whatever the optimiser does. */
+#if !defined(__FMA__) && !defined(__aarch64__) && !defined(_M_ARM64)
+#define real_fused(a, b, c) ((c) + (a) * (b))
+#elif NNCORE_DOUBLE
+#define real_fused(a, b, c) fma(a, b, c)
+#else
+#define real_fused(a, b, c) fmaf(a, b, c)
+#endif
+
 /* 2^n for an integral n in the normal range; the exponent's bits are set directly. A NaN
    gives some number: callers multiply it with a NaN. */
 static inline real power_of_two(real n)

@@ -6,11 +6,7 @@ cdef enum:
     DROPOUT_BACKWARD, RESCALE_BACKWARD, DENSE_BACKWARD_DATA, DENSE_BACKWARD_WEIGHTS, CLIP_VALUE
     CLIP_NORM, CLIP_GLOBAL_NORM, UPDATE, KEEP, OBSERVE
 
-# Numbers behind the parameters that a matmul may read and never use.
-cdef enum:
-    DEF_SLACK = 64
-
-TABLES = Tables("float64" if IS_DOUBLE else "float32", DEF_SLACK, ACTIVATIONS, LOSSES, METRICS,
+TABLES = Tables("float64" if IS_DOUBLE else "float32", NNCORE_SLACK, ACTIVATIONS, LOSSES, METRICS,
                 OPTIMIZERS, tuple(REDUCTIONS), OBSERVATIONS,
                 frozenset([name for k, name in enumerate(LOSSES) if loss_takes_labels(k)]
                           + [name for k, name in enumerate(METRICS) if metric_takes_labels(k)]))

@@ -71,7 +71,8 @@ def test_shapes_and_dtypes():
     finally:
         config.set_floatx("float32")
     strided = np.arange(12.0).reshape(3, 4).T[::2]
-    np.testing.assert_allclose(activations.tanh(strided), np.tanh(strided), rtol=1e-12)
+    # (NumPy's own strided loops read the wrong numbers on some emulators.)
+    np.testing.assert_allclose(activations.tanh(strided), np.tanh(strided.copy()), rtol=1e-12)
 
 
 def test_softmax_axes():

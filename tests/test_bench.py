@@ -65,7 +65,7 @@ def test_bench(tmp_path: Path, capsys: pytest.CaptureFixture[str], dtype: str) -
         assert set(row["microseconds"]) == {"compiled", "reference"}
         assert all(len(t) == 2 and min(t) > 0 for t in row["microseconds"].values())
         assert row["difference"] <= bench.TOLERANCE[dtype]
-    assert not list(path.parent.glob("*.part"))
+    assert not list(path.parent.glob("*.tmp"))
 
 
 def test_a_wrong_result_is_not_timed(
@@ -119,10 +119,16 @@ def test_a_wrong_prediction_is_not_timed(
     assert "some results were wrong" in captured.err
 
 
+def search_path() -> str:
+    """The same nncore as here, installed or not."""
+    there = str(Path(nncore.__file__).parents[1])
+    return os.pathsep.join([there, os.environ.get("PYTHONPATH", "")])
+
+
 def test_the_process_begins_anew_with_its_threads_pinned(tmp_path: Path) -> None:
     names = {*bench.DROPPED, cli._PINNED}
     environment = {k: v for k, v in os.environ.items() if k not in names}
-    environment |= {"PYTHONPATH": str(Path(nncore.__file__).parents[1]), "OPENBLAS_L2_SIZE": "512"}
+    environment |= {"PYTHONPATH": search_path(), "OPENBLAS_L2_SIZE": "512"}
     run = subprocess.run(
         [
             sys.executable, "-m", "nncore", "bench", "--only", "2-2-2", "--seconds", "0.001",
@@ -309,7 +315,7 @@ def test_the_kernels_that_are_timed_are_right(scripts, dtype: str) -> None:
 
 def test_a_job_that_fails_is_said(scripts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     jobs = scripts("jobs")
-    monkeypatch.setenv("PYTHONPATH", str(Path(nncore.__file__).parents[1]))
+    monkeypatch.setenv("PYTHONPATH", search_path())
     runs, notes = jobs.in_turn("digits", tmp_path / "none.npz", ["nncore"], 2)
     assert runs == {}
     assert notes["nncore"].startswith("failed (1): FileNotFoundError")

@@ -18,13 +18,14 @@ PACKAGE = Path(nncore.__file__).parent
 
 
 def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    # The same nncore as here, installed or not.
+    path = os.pathsep.join([str(PACKAGE.parent), os.environ.get("PYTHONPATH", "")])
     return subprocess.run(
         [sys.executable, "-m", "nncore", *arguments],
         capture_output=True,
         text=True,
         cwd=cwd,
-        # The same nncore as here, installed or not.
-        env={**os.environ, "PYTHONPATH": str(PACKAGE.parent), "PYTHONIOENCODING": "utf-8"},
+        env={**os.environ, "PYTHONPATH": path, "PYTHONIOENCODING": "utf-8"},
         timeout=300,
     )
 

@@ -16,7 +16,7 @@ import pytest
 
 import nncore
 from nncore import kernels, runtime
-from nncore.plan import OPS
+from nncore.plan import OPS, SLACK
 from nncore.reference import activations, losses, metrics, observations, optimizers, plan
 from nncore.verify import parse_op
 
@@ -191,6 +191,7 @@ class TestEachFormulaTwice:
 
     def test_every_step_of_a_plan(self) -> None:
         assert set(runtime.core("float32").OPS) == set(OPS)
+        assert runtime.core("float32").TABLES.slack == SLACK
         for op in OPS:
             assert hasattr(plan.Executor, "loss_step" if op == "loss" else op), op
 

@@ -9,7 +9,7 @@ import pytest
 
 from nncore import activations, layers, losses, metrics, models, optimizers, runtime
 from nncore.compiler import compile_plan, make_executor, make_predictor
-from nncore.plan import Plan, Step
+from nncore.plan import Buffer, Plan, Step
 from nncore.reference.plan import first_difference
 
 TOLERANCE = {"float32": (2e-4, 2e-5), "float64": (1e-10, 1e-11)}
@@ -438,6 +438,24 @@ def test_the_executor_checks_what_it_is_to_fill():
     # And both can be used again.
     assert e.run(x, t, learning_rates=np.ones(1), kept=kept, every=2, between=other) == 2
     assert other.run(x, t, learning_rates=np.ones(1)) == 2
+
+
+def test_a_run_that_fails_forgets_where_to_watch():
+    """The next one, which watches nothing, writes nothing into arrays that may be gone."""
+    plan = Plan(
+        dtype="float32",
+        buffers=(Buffer("x", "x", 0, 3), Buffer("y", "work", 0, 3)),
+        steps=(Step("rescale", x=0, y=1, alpha=1.0), Step("keep", y=1)),
+        n_in=3, n_out=3, output=-1, n_parameters=64, n_work=3, n_kept=1,
+    )  # fmt: skip
+    e = make_executor(plan, np.zeros(64, np.float32), None, batch_size=2)
+    x, kept = np.ones((2, 3), np.float32), np.zeros((1, 2, 3), np.float32)
+    with pytest.raises(TypeError):
+        e.run(x, kept=[kept], seconds="soon")
+    e.run(x)
+    np.testing.assert_array_equal(kept, 0)
+    e.run(x, kept=[kept])
+    np.testing.assert_array_equal(kept, 1)
 
 
 def test_a_wrong_label_between():

@@ -133,6 +133,22 @@ class TestBits:
         plan = next(e.plan for e, _ in watched._executors.values() if e.plan.n_kept)
         assert [step.op for step in plan.steps][-6:] == ["update"] * 6
 
+    @pytest.mark.parametrize("every", [1, 3])
+    def test_settings_that_a_callback_changes(self, every: int) -> None:
+        """They hold from the next pass over the data on, recorded or not."""
+
+        def change(batch: int, logs: Any) -> None:
+            if batch == 1:
+                model.optimizer.momentum = 0.25
+                model.get_layer("two").trainable = False
+
+        found = []
+        for record in (None, nncore.Record(every)):
+            model = digits(optimizer=optimizers.SGD(0.1, momentum=0.75))
+            fit(model, record, callbacks=[LambdaCallback(on_train_batch_end=change)])
+            found.append(model)
+        assert_same(*found)
+
     def test_the_reference(self) -> None:
         for every in (1, 3):
             plain, watched = digits(engine="reference"), digits(engine="reference")

@@ -409,6 +409,15 @@ class TestMapping:
                 np.testing.assert_array_equal(stored[name], trace[name])
                 assert stored[name].dtype == trace[name].dtype
 
+    @pytest.mark.skipif(os.name != "posix", reason="modes are those of POSIX")
+    def test_a_file_keeps_its_mode(self, tmp_path: Path) -> None:
+        path = tmp_path / "step.npz"
+        path.write_text("old")
+        path.chmod(0o600)
+        worked_example().trace(X, T).save(path)
+        assert path.stat().st_mode & 0o777 == 0o600
+        np.load(path).close()
+
     def test_save_nowhere(self, tmp_path: Path) -> None:
         trace = worked_example().trace(X, T)
         with pytest.raises(FileNotFoundError, match="does not exist"):
