@@ -28,6 +28,8 @@ from gate.workbench import (
 THREADS = ("tests/test_runtime.py", "tests/test_plan.py", "tests/test_fit.py")
 #: Tests that fork: ThreadSanitizer and valgrind do not go on in a child of a process with threads.
 NO_FORK = "not fork and not without_a_seed"
+#: Nor what tests the build that is shipped: its size, and that it has every instruction set.
+NO_SHIPPING = "not installed_size and not every_instruction_set_is_tested"
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ ADDRESS = Sanitizer(
     env={"ASAN_OPTIONS": "detect_leaks=0", "UBSAN_OPTIONS": "print_stacktrace=1",
          "PYTHONMALLOC": "malloc"},
     bugs={"heap_overflow": "heap-buffer-overflow", "undefined": "signed integer overflow"},
+    which=f"{NO_LISTING} and {NO_SHIPPING}",
 )  # fmt: skip
 THREAD = Sanitizer(
     flags="-fsanitize=thread",
