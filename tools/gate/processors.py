@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import re
+import shutil
 from pathlib import Path
 
 from gate.floor import X86
@@ -20,12 +21,16 @@ from gate.workbench import (
     last_line,
 )
 
-#: Processors as QEMU knows them (less what it would warn about), what nncore must
-#: pick there, and the name for NumPy's OpenBLAS, which takes an emulated Nehalem for a newer one.
-#: NumPy's own baseline is x86-64-v2, so nothing older runs.
+#: Processors as QEMU knows them (less what it would warn about), what nncore must pick there, and
+#: what NumPy must be told: its OpenBLAS takes an emulated Nehalem for a newer one, and its own AVX2
+#: code reads strided arrays wrongly on QEMU 7. NumPy's baseline is x86-64-v2: nothing older runs.
 MODELS = {
-    "nehalem": ("Nehalem", "x86_64_v2", "Nehalem"),
-    "haswell": ("Haswell-noTSX,-pcid,-x2apic,-tsc-deadline,-invpcid", "x86_64_v3", "Haswell"),
+    "nehalem": ("Nehalem", "x86_64_v2", {"OPENBLAS_CORETYPE": "Nehalem"}),
+    "haswell": (
+        "Haswell-noTSX,-pcid,-x2apic,-tsc-deadline,-invpcid",
+        "x86_64_v3",
+        {"OPENBLAS_CORETYPE": "Haswell", "NPY_DISABLE_CPU_FEATURES": "X86_V3"},
+    ),
 }
 PICKED = "import nncore; print(nncore.runtime.isa())"
 
@@ -65,11 +70,11 @@ def qemu_x86(model: str, bench: Workbench) -> str:
     if not X86_MACHINE:
         raise CannotRun(f"the wheel made here is for {os.uname().machine}")
     bench.debian("qemu-user-static")
-    cpu, isa, blas = MODELS[model]
+    cpu, isa, numpy = MODELS[model]
     python, env = emulator(
         model, ["qemu-x86_64-static", "-cpu", cpu, bench.installed() / "bin/python"]
     )
-    env["OPENBLAS_CORETYPE"] = blas
+    env |= numpy
     picked = last_line(bench.run(python, "-P", "-c", PICKED, env=env).stdout)
     if picked != isa:
         raise Failed(f"on {cpu}, {picked} was picked instead of {isa}")
@@ -104,13 +109,17 @@ class Arm:
         if not found:
             raise CannotRun(f"QEMU does not run this Debian's Python for aarch64: {version}")
         self.minor = found[1]
-        if not (self.site / "numpy").exists():
+        packages = bench.requirements("run", "test")
+        marker = self.site / "packages.txt"
+        if not marker.exists() or marker.read_text(encoding="utf-8") != "\n".join(packages):
+            shutil.rmtree(self.site, ignore_errors=True)
             bench.run(
                 bench.builder() / "bin/pip", "install", "-q", "--target", self.site,
                 *(f"--platform=manylinux_2_{glibc}_aarch64" for glibc in (28, 27, 17)),
                 "--platform=manylinux2014_aarch64", f"--python-version=3.{self.minor}",
-                "--only-binary=:all:", *bench.requirements("run", "test"),
+                "--only-binary=:all:", *packages,
             )  # fmt: skip
+            marker.write_text("\n".join(packages), encoding="utf-8")
 
     def build(self, bench: Workbench) -> Path:
         """Return a tree with modules for aarch64, which the ordinary build made."""
