@@ -49,7 +49,7 @@ except ImportError as error:
         raise  # NumPy's, or one that says itself what is wrong
     raise ImportError(
         f"a module of nncore is missing in {__path__[0]} ({error}). This installation is "
-        f"incomplete; pip install --force-reinstall nncore"
+        f"incomplete: install it again from the wheel or source it came from"
     ) from error
 
 if TYPE_CHECKING:

@@ -33,8 +33,8 @@ from nncore import __version__
 
 _MEND = (
     "If that is the source folder: run from another folder or with python -P, or build them in "
-    "place: python setup.py build_ext --inplace. If this is an installation: it is incomplete; "
-    "pip install --force-reinstall nncore"
+    "place: python setup.py build_ext --inplace. If this is an installation: it is incomplete: "
+    "install it again from the wheel or source it came from"
 )
 
 try:

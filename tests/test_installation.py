@@ -19,7 +19,7 @@ pytestmark = pytest.mark.thread_unsafe(reason="damages a copy of the package")
 PACKAGE = Path(nncore.__file__).parent
 #: An editable installation would find elsewhere what the copy lacks.
 ALONE = "import sys; sys.meta_path[:] = [f for f in sys.meta_path if 'editable' not in str(f)]\n"
-MEND = "pip install --force-reinstall nncore"
+MEND = "install it again from the wheel or source it came from"
 BEST = runtime.available_isas()[-1]
 
 
@@ -76,7 +76,7 @@ def test_a_missing_python_module_is_an_error_on_import(copy: Path, name: str) ->
     last = imported(copy).stderr.strip().splitlines()[-1]
     assert last.startswith(f"ImportError: a module of nncore is missing in {copy} (")
     assert name.rpartition(".")[2] in last
-    assert last.endswith(f"This installation is incomplete; {MEND}")
+    assert last.endswith(f"This installation is incomplete: {MEND}")
 
 
 def test_a_missing_numpy_is_not_called_a_damage(copy: Path) -> None:

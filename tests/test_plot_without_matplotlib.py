@@ -54,8 +54,8 @@ class TestWithoutMatplotlib:
         with pytest.raises(ImportError) as caught:
             CALLS[name]()
         assert str(caught.value) == (
-            f"nncore.plot.{name} draws with matplotlib, which is not installed: "
-            f"pip install 'nncore[plot]'"
+            f"nncore.plot.{name} draws with matplotlib (the extra plot), which is not installed: "
+            f"pip install 'matplotlib>=3.9'"
         )
 
     def test_the_diagram_needs_none(self) -> None:

@@ -78,7 +78,8 @@ def need_matplotlib(where: str) -> None:
         missing = isinstance(error, ModuleNotFoundError) and error.name == "matplotlib"
         reason = "is not installed" if missing else f"cannot be imported ({error})"
         raise ImportError(
-            f"nncore.plot.{where} draws with matplotlib, which {reason}: pip install 'nncore[plot]'"
+            f"nncore.plot.{where} draws with matplotlib (the extra plot), which {reason}: "
+            f"pip install 'matplotlib>=3.9'"
         ) from error
 
 
