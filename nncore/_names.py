@@ -213,6 +213,8 @@ def check_integer(where: str, argument: str, value: object, *, minimum: int) -> 
     ValueError
         Too small.
     """
+    if type(value) is int and value >= minimum:  # nearly always: an epoch checks several
+        return value
     wanted = f"an integer >= {minimum}"
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise TypeError(f"{where}: {argument} must be {wanted}; received {argument}={value!r}")

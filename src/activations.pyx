@@ -289,11 +289,23 @@ cdef inline real row_dot(const_restricted a, const_restricted b, Py_ssize_t n) n
     return total
 
 
-# Rows are taken in blocks, so that a loop over short rows becomes one over all numbers of the
-# block: vector code even for rows of one number.
-cdef enum:
-    BLOCK_ROWS = 128
-    BLOCK_NUMBERS = 2048    # of a block of several rows: they stay in the L1 cache
+# Rows are taken in blocks.
+cdef extern from "strips.h" nogil:
+    const int STRIP
+    const int BLOCK_ROWS
+    const int BLOCK_NUMBERS
+    ctypedef struct Strips:
+        real* distances
+        real* e
+        real* targets
+        real* sums
+        real* totals
+        real* losses
+    void strip_distances(Py_ssize_t cols, real* columns)
+    void strip_sums(Py_ssize_t cols, const real* columns, real* sums)
+    void strip_shares(Py_ssize_t cols, real* columns, const real* sums)
+    void strip_losses(int labels, Py_ssize_t cols, Strips* s, Py_ssize_t at, real keep, real add,
+                      real factor)
 
 
 cdef inline Py_ssize_t rows_of_block(Py_ssize_t cols) noexcept nogil:
@@ -307,57 +319,91 @@ cdef inline real distance(real z, real largest) noexcept nogil:
     return -REAL_MAX if d < -REAL_MAX else d
 
 
-cdef enum:
-    MOST_LANES = 16
-
-
 cdef inline void scale_rows(restricted y, const real* scales, Py_ssize_t rows,
                             Py_ssize_t cols) noexcept nogil:
-    # y(i, j) *= scales(i). Short rows as one loop over all their numbers.
-    cdef real spread[BLOCK_NUMBERS + MOST_LANES]
+    # y(i, j) *= scales(i)
     cdef Py_ssize_t i, j
-    if cols <= LANES_PER_VECTOR:
-        spread_narrow(rows, cols, scales, spread)
-        for j in range(rows * cols):
-            y[j] = y[j] * spread[j]
-    else:
-        for i in range(rows):
-            for j in range(i * cols, (i + 1) * cols):
-                y[j] = y[j] * scales[i]
+    for i in range(rows):
+        for j in range(i * cols, (i + 1) * cols):
+            y[j] = y[j] * scales[i]
 
 
 cdef inline void exponentials_rows(const_restricted z, restricted e, Py_ssize_t rows,
                                    Py_ssize_t cols, real* largest, real* sums) noexcept nogil:
     # e = exp(z - the row's largest); a block of rows.
-    cdef real spread[BLOCK_NUMBERS + MOST_LANES]
     cdef Py_ssize_t i, j
     for i in range(rows):
         largest[i] = row_max(z + i * cols, cols)
-    if cols <= LANES_PER_VECTOR:
-        spread_narrow(rows, cols, largest, spread)
-        for j in range(rows * cols):
-            e[j] = exp_(z[j] - spread[j])
-    else:
-        for i in range(rows):
-            for j in range(i * cols, (i + 1) * cols):
-                e[j] = z[j] - largest[i]
-        for j in range(rows * cols):
-            e[j] = exp_(e[j])
+        for j in range(i * cols, (i + 1) * cols):
+            e[j] = z[j] - largest[i]
+    for j in range(rows * cols):
+        e[j] = exp_(e[j])
     for i in range(rows):
         sums[i] = row_sum(e + i * cols, cols)
+
+
+cdef inline void turn_strips(const real* z, Py_ssize_t rows, Py_ssize_t cols,
+                             real* strips) noexcept nogil:
+    # Short rows as strips; the last is filled up with rows of 0.
+    cdef Py_ssize_t i, j, n
+    while rows > 0:
+        n = STRIP if STRIP < rows else rows
+        transpose(z, cols, n, cols, strips, STRIP)
+        if n < STRIP:
+            for j in range(cols):
+                for i in range(n, STRIP):
+                    strips[j * STRIP + i] = 0
+        z += n * cols
+        strips += cols * STRIP
+        rows -= n
+
+
+cdef inline void turn_back(const real* strips, Py_ssize_t rows, Py_ssize_t cols,
+                           real* y) noexcept nogil:
+    while rows > 0:
+        transpose(strips, STRIP, cols, STRIP if STRIP < rows else rows, y, cols)
+        y += STRIP * cols
+        strips += cols * STRIP
+        rows -= STRIP
+
+
+cdef inline void exponentials_strips(const real* z, Strips* s, Py_ssize_t rows,
+                                     Py_ssize_t cols) noexcept nogil:
+    # s.distances = z - the row's largest, s.e = exp of that, s.sums of it; a block of short rows.
+    cdef Py_ssize_t j, at, size = round_up(rows, STRIP)
+    turn_strips(z, rows, cols, s.distances)
+    at = 0
+    while at < size:
+        strip_distances(cols, s.distances + at * cols)
+        at += STRIP
+    for j in range(size * cols):
+        s.e[j] = exp_(s.distances[j])
+    at = 0
+    while at < size:
+        strip_sums(cols, s.e + at * cols, s.sums + at)
+        at += STRIP
 
 
 cdef void softmax_rows(const_restricted z, restricted y, Py_ssize_t rows,
                        Py_ssize_t cols) noexcept nogil:
     cdef real largest[BLOCK_ROWS]
     cdef real sums[BLOCK_ROWS]
+    cdef Strips s
     cdef Py_ssize_t at = 0, i, n, block = rows_of_block(cols)
     while at < rows:
         n = block if block < rows - at else rows - at
-        exponentials_rows(z + at * cols, y + at * cols, n, cols, largest, sums)
-        for i in range(n):
-            sums[i] = R(1) / sums[i]
-        scale_rows(y + at * cols, sums, n, cols)
+        if cols <= STRIP:
+            exponentials_strips(z + at * cols, &s, n, cols)
+            i = 0
+            while i < n:
+                strip_shares(cols, s.e + i * cols, s.sums + i)
+                i += STRIP
+            turn_back(s.e, n, cols, y + at * cols)
+        else:
+            exponentials_rows(z + at * cols, y + at * cols, n, cols, largest, sums)
+            for i in range(n):
+                sums[i] = R(1) / sums[i]
+            scale_rows(y + at * cols, sums, n, cols)
         at += n
 
 

@@ -23,6 +23,11 @@ from nncore.verify import OPS, Tables, verify as verify_plan
 
 cnp.import_array()
 
+cdef extern from "denormals.h" nogil:
+    ctypedef unsigned long long float_mode
+    float_mode flush_denormals()            # returns the mode before
+    void set_float_mode(float_mode mode)
+
 include "elementary.pyx"
 include "activations.pyx"
 include "losses.pyx"

@@ -30,17 +30,6 @@ ctypedef struct Source:
 SOURCE_CODES = ("u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f4", "f8")
 
 
-cdef inline void cast_row(const source_type* row, gathered_type* out, Py_ssize_t n,
-                          Py_ssize_t step) noexcept nogil:
-    cdef Py_ssize_t j
-    if step == 1:
-        for j in range(n):
-            out[j] = <gathered_type>row[j]
-    else:
-        for j in range(n):
-            out[j] = <gathered_type>row[j * step]
-
-
 cdef enum:
     AHEAD = 4               # rows in random order are asked for so long before they are read,
     NEAR = 1 << 20          # where they have no place in the L2 cache
@@ -54,26 +43,40 @@ cdef inline void prefetch_row(const char* row, Py_ssize_t size) noexcept nogil:
         at += 64
 
 
+cdef inline void gather_rows(const Source* s, const source_type* first, const long long* order,
+                             Py_ssize_t begin, Py_ssize_t rows, gathered_type* out) noexcept nogil:
+    # The rows of one type. `first` is s.data.
+    cdef Py_ssize_t i, j, n = s.cols, step = s.col_step // <Py_ssize_t>sizeof(source_type)
+    cdef Py_ssize_t to_next = s.row_step // <Py_ssize_t>sizeof(source_type)
+    cdef const source_type* row
+    cdef bint far = order != NULL and s.rows * n * <Py_ssize_t>sizeof(source_type) > NEAR
+    for i in range(rows):
+        if far and i + AHEAD < rows:
+            prefetch_row(<const char*>(first + order[begin + i + AHEAD] * to_next),
+                         n * <Py_ssize_t>sizeof(source_type))
+        row = first + (order[begin + i] if order else begin + i) * to_next
+        if step == 1:
+            for j in range(n):
+                out[j] = <gathered_type>row[j]
+        else:
+            for j in range(n):
+                out[j] = <gathered_type>row[j * step]
+        out += n
+
+
 cdef void gather(const Source* s, const long long* order, Py_ssize_t begin, Py_ssize_t rows,
                  gathered_type* out) noexcept nogil:
     # Rows order[begin], ..., order[begin + rows - 1], or begin.. without an order.
-    cdef Py_ssize_t i, step = s.col_step // s.itemsize
-    cdef const char* row
-    cdef bint far = order != NULL and s.rows * s.cols * s.itemsize > NEAR
-    for i in range(rows):
-        if far and i + AHEAD < rows:
-            prefetch_row(s.data + order[begin + i + AHEAD] * s.row_step, s.cols * s.itemsize)
-        row = s.data + (order[begin + i] if order else begin + i) * s.row_step
-        if s.code == 0: cast_row(<const uint8_t*>row, out + i * s.cols, s.cols, step)
-        elif s.code == 1: cast_row(<const int8_t*>row, out + i * s.cols, s.cols, step)
-        elif s.code == 2: cast_row(<const uint16_t*>row, out + i * s.cols, s.cols, step)
-        elif s.code == 3: cast_row(<const int16_t*>row, out + i * s.cols, s.cols, step)
-        elif s.code == 4: cast_row(<const uint32_t*>row, out + i * s.cols, s.cols, step)
-        elif s.code == 5: cast_row(<const int32_t*>row, out + i * s.cols, s.cols, step)
-        elif s.code == 6: cast_row(<const uint64_t*>row, out + i * s.cols, s.cols, step)
-        elif s.code == 7: cast_row(<const int64_t*>row, out + i * s.cols, s.cols, step)
-        elif s.code == 8: cast_row(<const float*>row, out + i * s.cols, s.cols, step)
-        elif s.code == 9: cast_row(<const double*>row, out + i * s.cols, s.cols, step)
+    if s.code == 0: gather_rows(s, <const uint8_t*>s.data, order, begin, rows, out)
+    elif s.code == 1: gather_rows(s, <const int8_t*>s.data, order, begin, rows, out)
+    elif s.code == 2: gather_rows(s, <const uint16_t*>s.data, order, begin, rows, out)
+    elif s.code == 3: gather_rows(s, <const int16_t*>s.data, order, begin, rows, out)
+    elif s.code == 4: gather_rows(s, <const uint32_t*>s.data, order, begin, rows, out)
+    elif s.code == 5: gather_rows(s, <const int32_t*>s.data, order, begin, rows, out)
+    elif s.code == 6: gather_rows(s, <const uint64_t*>s.data, order, begin, rows, out)
+    elif s.code == 7: gather_rows(s, <const int64_t*>s.data, order, begin, rows, out)
+    elif s.code == 8: gather_rows(s, <const float*>s.data, order, begin, rows, out)
+    elif s.code == 9: gather_rows(s, <const double*>s.data, order, begin, rows, out)
 
 
 cdef Source read_source(array, str name, Py_ssize_t cols) except *:

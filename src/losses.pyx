@@ -112,11 +112,17 @@ cdef inline real sigmoid_binary_derivative(real z, real t, real alpha) noexcept 
     return sigmoid_(z) - smoothed(t, alpha)
 
 
+cdef inline void scale(restricted y, Py_ssize_t n, real factor) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(n):
+        y[i] = y[i] * factor
+
+
 cdef inline void columns(loss_formula value, loss_formula derivative, const_restricted y,
                          const_restricted t, restricted dy, restricted values, Py_ssize_t rows,
-                         Py_ssize_t cols, real alpha) noexcept nogil:
-    # values_i = mean_j value(y_ij, t_ij); dy_ij = derivative(y_ij, t_ij) / cols. dy holds the
-    # values first: two plain loops become vector code where one with a sum would not.
+                         Py_ssize_t cols, real alpha, real factor) noexcept nogil:
+    # values_i = mean_j value(y_ij, t_ij); dy_ij = factor derivative(y_ij, t_ij) / cols. dy holds
+    # the values first: two plain loops become vector code where one with a sum would not.
     cdef real scale = R(1) / <real>cols
     cdef Py_ssize_t i, n = rows * cols
     for i in range(n):
@@ -124,13 +130,36 @@ cdef inline void columns(loss_formula value, loss_formula derivative, const_rest
     for i in range(rows):
         values[i] = row_sum(dy + i * cols, cols) * scale
     for i in range(n):
-        dy[i] = derivative(y[i], t[i], alpha) * scale
+        dy[i] = derivative(y[i], t[i], alpha) * scale * factor
+
+
+cdef void softmax_crossentropy_strips(const real* z, const real* t, const long long* labels,
+                                      real* dz, restricted values, Py_ssize_t rows,
+                                      Py_ssize_t cols, real keep, real add,
+                                      real factor) noexcept nogil:
+    # softmax_crossentropy() of a block of short rows; the targets are t_ij keep + add.
+    cdef Strips s
+    cdef Py_ssize_t i, at = 0
+    exponentials_strips(z, &s, rows, cols)
+    if labels:
+        for i in range(rows):
+            s.targets[i] = <real>labels[i]
+        for i in range(rows, round_up(rows, STRIP)):
+            s.targets[i] = 0
+    else:
+        turn_strips(t, rows, cols, s.targets)
+    while at < rows:
+        strip_losses(labels != NULL, cols, &s, at, keep, add, factor)
+        at += STRIP
+    turn_back(s.e, rows, cols, dz)
+    for i in range(rows):
+        values[i] = s.totals[i] * log_(s.sums[i]) - s.losses[i]
 
 
 cdef void softmax_crossentropy(const_restricted z, const_restricted t, const long long* labels,
                                restricted dz, restricted values, Py_ssize_t rows, Py_ssize_t cols,
-                               real alpha) noexcept nogil:
-    # values_i = -sum_j t_ij log softmax(z_i)_j;  dz_i = softmax(z_i) sum_j t_ij - t_i.
+                               real alpha, real factor) noexcept nogil:
+    # values_i = -sum_j t_ij log softmax(z_i)_j;  dz_i = factor (softmax(z_i) sum_j t_ij - t_i).
     # labels, when given, name the only j with t_ij = 1.
     cdef real largest[BLOCK_ROWS]
     cdef real sums[BLOCK_ROWS]
@@ -138,6 +167,9 @@ cdef void softmax_crossentropy(const_restricted z, const_restricted t, const lon
     cdef real keep = R(1) - alpha, add = alpha / <real>cols
     cdef real value
     cdef Py_ssize_t i, j, at
+    if cols <= STRIP:
+        softmax_crossentropy_strips(z, t, labels, dz, values, rows, cols, keep, add, factor)
+        return
     exponentials_rows(z, dz, rows, cols, largest, sums)
     for i in range(rows):
         logs[i] = log_(sums[i])
@@ -149,6 +181,7 @@ cdef void softmax_crossentropy(const_restricted z, const_restricted t, const lon
             at = i * cols + labels[i]
             dz[at] -= 1
             values[i] = logs[i] - distance(z[at], largest[i])
+        scale(dz, rows * cols, factor)
         return
     for i in range(rows):
         sums[i] = (row_sum(t + i * cols, cols) * keep + alpha) * (R(1) / sums[i])
@@ -159,7 +192,7 @@ cdef void softmax_crossentropy(const_restricted z, const_restricted t, const lon
             value += (t[j] * keep + add) * (logs[i] - distance(z[j], largest[i]))
         values[i] = value
     for j in range(rows * cols):
-        dz[j] = dz[j] - (t[j] * keep + add)
+        dz[j] = (dz[j] - (t[j] * keep + add)) * factor
 
 
 cdef real categorical(const_restricted y, const_restricted t, long long label, restricted dy,
@@ -196,33 +229,37 @@ cdef real categorical(const_restricted y, const_restricted t, long long label, r
 
 cdef void loss_block(int kind, const_restricted y, const_restricted t, const long long* labels,
                      restricted dy, restricted values, Py_ssize_t rows, Py_ssize_t cols,
-                     real alpha) noexcept nogil:
-    # The loss of each row; dy gets its derivative. t, or labels, holds the rows' targets.
+                     real alpha, real factor) noexcept nogil:
+    # The loss of each row; dy gets factor times its derivative. t, or labels, holds the rows'
+    # targets.
     cdef Py_ssize_t i
     if kind == MEAN_SQUARED_ERROR or kind == ROOT_MEAN_SQUARED_ERROR:
-        columns(squared, squared_derivative, y, t, dy, values, rows, cols, alpha)
+        columns(squared, squared_derivative, y, t, dy, values, rows, cols, alpha, factor)
     elif kind == MEAN_ABSOLUTE_ERROR:
-        columns(absolute, absolute_derivative, y, t, dy, values, rows, cols, alpha)
+        columns(absolute, absolute_derivative, y, t, dy, values, rows, cols, alpha, factor)
     elif kind == HUBER:
-        columns(huber, huber_derivative, y, t, dy, values, rows, cols, alpha)
+        columns(huber, huber_derivative, y, t, dy, values, rows, cols, alpha, factor)
     elif kind == LOG_COSH:
-        columns(log_cosh, log_cosh_derivative, y, t, dy, values, rows, cols, alpha)
+        columns(log_cosh, log_cosh_derivative, y, t, dy, values, rows, cols, alpha, factor)
     elif kind == POISSON:
-        columns(poisson, poisson_derivative, y, t, dy, values, rows, cols, alpha)
+        columns(poisson, poisson_derivative, y, t, dy, values, rows, cols, alpha, factor)
     elif kind == BINARY_CROSSENTROPY:
-        columns(binary, binary_derivative, y, t, dy, values, rows, cols, alpha)
+        columns(binary, binary_derivative, y, t, dy, values, rows, cols, alpha, factor)
     elif kind == SIGMOID_BINARY_CROSSENTROPY:
-        columns(sigmoid_binary, sigmoid_binary_derivative, y, t, dy, values, rows, cols, alpha)
+        columns(sigmoid_binary, sigmoid_binary_derivative, y, t, dy, values, rows, cols, alpha,
+                factor)
     elif kind == SOFTMAX_CATEGORICAL_CROSSENTROPY:
-        softmax_crossentropy(y, t, NULL, dy, values, rows, cols, alpha)
+        softmax_crossentropy(y, t, NULL, dy, values, rows, cols, alpha, factor)
     elif kind == SOFTMAX_SPARSE_CATEGORICAL_CROSSENTROPY:
-        softmax_crossentropy(y, NULL, labels, dy, values, rows, cols, 0)
+        softmax_crossentropy(y, NULL, labels, dy, values, rows, cols, 0, factor)
     elif kind == CATEGORICAL_CROSSENTROPY:
         for i in range(rows):
             values[i] = categorical(y + i * cols, t + i * cols, 0, dy + i * cols, cols, alpha)
+        scale(dy, rows * cols, factor)
     elif kind == SPARSE_CATEGORICAL_CROSSENTROPY:
         for i in range(rows):
             values[i] = categorical(y + i * cols, NULL, labels[i], dy + i * cols, cols, 0)
+        scale(dy, rows * cols, factor)
 
 
 cdef double loss_rows(int kind, int reduction, const_restricted y, const_restricted t,
@@ -233,30 +270,28 @@ cdef double loss_rows(int kind, int reduction, const_restricted y, const_restric
     # The root of the mean squared error is one number for the batch: its derivative
     # is that of the mean over twice the root.
     cdef real block_values[BLOCK_ROWS]
-    cdef double total = 0, scale = 1, weight = 0, factor
+    cdef double total = 0, each = 1, weight = 0, factor
     cdef Py_ssize_t i, j, at, block = rows_of_block(cols), n
     if reduction == SUM_OVER_BATCH_SIZE:
-        scale = 1 / <double>rows
+        each = 1 / <double>rows
     elif reduction == MEAN_WITH_SAMPLE_WEIGHT:
         for i in range(rows):
             weight += r[i] if r else 1
-        scale = 1 / weight if weight != 0 else 0
+        each = 1 / weight if weight != 0 else 0
     at = 0
     while at < rows:
         n = block if block < rows - at else rows - at
         loss_block(kind, y + at * cols, t + at * cols if t else NULL,
-                   labels + at if labels else NULL, dy + at * cols, block_values, n, cols, alpha)
+                   labels + at if labels else NULL, dy + at * cols, block_values, n, cols, alpha,
+                   R(1) if r else <real>each)
         for i in range(n):
-            factor = scale * r[at + i] if r else scale
+            factor = each * r[at + i] if r else each
             total += factor * block_values[i]
             if values:
                 values[at + i] = block_values[i]
             if r:
                 for j in range((at + i) * cols, (at + i + 1) * cols):
                     dy[j] = dy[j] * <real>factor
-        if not r:
-            for j in range(at * cols, (at + n) * cols):
-                dy[j] = dy[j] * <real>scale
         at += n
     if kind == ROOT_MEAN_SQUARED_ERROR:
         total = sqrt(total)

@@ -27,7 +27,6 @@ cdef extern from "microkernel.h" nogil:
     void multiply_narrow(Py_ssize_t rows, Py_ssize_t cols, int unit, Py_ssize_t k, const real* a,
                          Py_ssize_t a_step, const real* b, Py_ssize_t b_step, const real* bias,
                          real* c)
-    void spread_narrow(Py_ssize_t rows, Py_ssize_t cols, const real* values, real* out)
     void sum_narrow_rows(Py_ssize_t rows, Py_ssize_t cols, const real* a, real* sums)
     void multiply_row(Py_ssize_t cols, Py_ssize_t k, const real* a, Py_ssize_t a_step,
                       const real* b, Py_ssize_t b_step, real* c, int add)
@@ -469,6 +468,7 @@ cdef void multiply(Matmul* mm) noexcept nogil:
 
 cdef enum:
     LONG_ROW = 256
+    MOST_LANES = 16         # of any instruction set's vector
 
 
 cdef inline void add(const_restricted a, const_restricted b, restricted y,

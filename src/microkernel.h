@@ -1,5 +1,4 @@
-/* The register tile of the matmul and the packing of its operands: the only file that speaks of
-   vectors.
+/* The register tile of the matmul and the packing of its operands; what a vector is.
 
    tile(i, j) = [tile(i, j) +] sum_p a(i, p) b(p, j)     i < rows <= TILE_ROWS, j < TILE_COLS
 
@@ -55,6 +54,11 @@ typedef char tile_is_within_slack[TILE_COLS <= NNCORE_SLACK ? 1 : -1];
 #define ALWAYS_INLINE inline __attribute__((always_inline))
 /* Loads and stores of any alignment, of memory that is also read as scalars. */
 typedef real vector __attribute__((vector_size(VECTOR_BYTES)));
+#if NNCORE_DOUBLE
+typedef int64_t bits __attribute__((vector_size(VECTOR_BYTES)));
+#else
+typedef int32_t bits __attribute__((vector_size(VECTOR_BYTES)));
+#endif
 typedef real loose_vector __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(real)), may_alias));
 
 #if defined(__AVX512F__) || (defined(__AVX2__) && defined(__FMA__))
@@ -72,6 +76,26 @@ typedef real loose_vector __attribute__((vector_size(VECTOR_BYTES), aligned(size
 /* NEON: contracted to fmla by the compiler; SSE: two instructions. */
 #define MULTIPLY_ADD(a, b, c) ((c) + (a) * (b))
 #endif
+
+/* The larger of each pair; b where one is a NaN. */
+#if defined(__AVX512F__) && NNCORE_DOUBLE
+#define LARGER(a, b) ((vector)_mm512_max_pd((__m512d)(a), (__m512d)(b)))
+#elif defined(__AVX512F__)
+#define LARGER(a, b) ((vector)_mm512_max_ps((__m512)(a), (__m512)(b)))
+#elif defined(__AVX2__) && NNCORE_DOUBLE
+#define LARGER(a, b) ((vector)_mm256_max_pd((__m256d)(a), (__m256d)(b)))
+#elif defined(__AVX2__)
+#define LARGER(a, b) ((vector)_mm256_max_ps((__m256)(a), (__m256)(b)))
+#else
+#define LARGER(a, b) larger_of_each(a, b)
+static ALWAYS_INLINE vector larger_of_each(const vector a, const vector b)
+{
+    const bits first = (bits)(a > b);
+    return (vector)((first & (bits)a) | (~first & (bits)b));
+}
+#endif
+/* 1 where two are equal, else 0. */
+#define SAME(a, b) ((vector)(((a) == (b)) & (bits)(1 - (vector){0})))
 
 /* Expanded once for each constant (rows, vectors, unit, pack), so that the sums stay in registers.
    unit: a's rows are neighbours (a transposed matrix): a(i, p) = a[i + p * a_step];
@@ -173,7 +197,7 @@ static void multiply_tile(int rows, int cols, int unit, ptrdiff_t k, const real 
 }
 
 /* A result of at most a vector of columns, closed up: c(i, j) = sum_p a(i, p) b(p, j) + bias(j), its
-   rows `cols` apart. A row's vector also writes on what the next row then overwrites: c is
+   rows `cols` apart. bias is readable for a vector. A row's vector also writes on what the next row then overwrites: c is
    writable for a vector beyond its end. */
 static ALWAYS_INLINE void narrow_body(const int rows, const int unit, ptrdiff_t k, const real *a,
                                       ptrdiff_t a_step, const real *b, ptrdiff_t b_step,
@@ -212,10 +236,8 @@ static void multiply_narrow(ptrdiff_t rows, ptrdiff_t cols, int unit, ptrdiff_t 
                             real *c)
 {
     vector added = {0};
-    ptrdiff_t j;
     if (bias)
-        for (j = 0; j < cols; j++)
-            added[j] = bias[j];
+        added = *(const loose_vector *)bias;
 #if NARROW_ROWS > 8
     NARROW_CASE(16)
 #endif
@@ -233,15 +255,6 @@ static void sum_narrow_rows(ptrdiff_t rows, ptrdiff_t cols, const real *a, real 
     for (; rows > 0; rows--, a += cols)
         sum += *(const loose_vector *)a;
     *(loose_vector *)sums = sum;
-}
-
-/* out(i, j) = values(i) in rows of `cols` <= a vector, closed up; out is writable for a vector beyond
-   its end. */
-static void spread_narrow(ptrdiff_t rows, ptrdiff_t cols, const real *values, real *out)
-{
-    ptrdiff_t i;
-    for (i = 0; i < rows; i++)
-        *(loose_vector *)(out + i * cols) = values[i] - (vector){0};
 }
 
 /* A tile of all its rows that also packs its columns of b, for the tiles below it. */
@@ -518,14 +531,6 @@ static void sum_narrow_rows(ptrdiff_t rows, ptrdiff_t cols, const real *a, real 
         for (i = 0; i < rows; i++)
             sums[j] += a[i * cols + j];
     }
-}
-
-static void spread_narrow(ptrdiff_t rows, ptrdiff_t cols, const real *values, real *out)
-{
-    ptrdiff_t i, j;
-    for (i = 0; i < rows; i++)
-        for (j = 0; j < cols; j++)
-            out[i * cols + j] = values[i];
 }
 
 static real peak_rounds(long long n, real factor)

@@ -37,6 +37,19 @@ cdef cnp.ndarray aligned(Py_ssize_t n, str dtype):
     return raw[at:at + n * np.dtype(dtype).itemsize].view(dtype)
 
 
+cdef Py_ssize_t out_of(Py_ssize_t end, const long long* numbers, Py_ssize_t n) noexcept nogil:
+    # The position of the first number that is not in 0..end-1, or -1.
+    cdef Py_ssize_t i
+    cdef bint any = False
+    for i in range(n):
+        any |= <uint64_t>numbers[i] >= <uint64_t>end
+    if any:
+        for i in range(n):
+            if <uint64_t>numbers[i] >= <uint64_t>end:
+                return i
+    return -1
+
+
 cdef class Executor:
     """Runs a plan with the compiled kernels.
 
@@ -80,6 +93,7 @@ cdef class Executor:
     cdef Py_ssize_t* kept_step
     cdef double* observed
     cdef double last_loss, next_signal
+    cdef float_mode mode        # of the thread, before it ran the plan
 
     def __cinit__(self, plan, parameters, slots, *, batch_size, n_threads=1):
         self.program = NULL
@@ -516,7 +530,9 @@ cdef class Executor:
         if clock() >= self.next_signal:
             self.next_signal = clock() + 0.01
             with gil:
+                set_float_mode(self.mode)   # a signal's handler is not the plan
                 PyErr_CheckSignals()
+                flush_denormals()
         return 0
 
     cdef int execute_heavy(self, const Instruction* s, Py_ssize_t rows, long long iteration,
@@ -631,16 +647,16 @@ cdef class Executor:
                           bint bind) noexcept nogil:
         # Gather a batch. Returns the position of the first row number or label that is out of
         # range, before anything was read with it, or -1.
-        cdef Py_ssize_t i
+        cdef Py_ssize_t bad
         if order:
-            for i in range(rows):
-                if not 0 <= order[at + i] < x.rows:
-                    return at + i
+            bad = out_of(x.rows, order + at, rows)
+            if bad >= 0:
+                return at + bad
         if t.data and self.takes_labels:
             gather(t, order, at, rows, self.labels)
-            for i in range(rows):
-                if not 0 <= self.labels[i] < self.n_out:
-                    return at + i
+            bad = out_of(self.n_out, self.labels, rows)
+            if bad >= 0:
+                return at + bad
         elif t.data:
             gather(t, order, at, rows, self.t_buffer)
         if r.data:
@@ -784,8 +800,10 @@ cdef class Executor:
             if watched:
                 self.begin_watching(kept, observed, n_watched, smaller(size, last - first))
             self.next_signal = clock() + 0.01
+            self.mode = flush_denormals()
             if other is not None:
                 other.next_signal = self.next_signal
+                other.mode = self.mode
             try:
                 with nogil:
                     at = first
@@ -824,6 +842,7 @@ cdef class Executor:
                             if clock() >= deadline:
                                 break
             finally:
+                set_float_mode(self.mode)
                 self.x_now = self.x_buffer
                 if watched:
                     self.forget_watching()
@@ -853,6 +872,7 @@ cdef class Executor:
                     gather(&xs, NULL, 0, xs.rows, y)
                 return
             self.next_signal = clock() + 0.01
+            self.mode = flush_denormals()
             try:
                 with nogil:
                     while at < xs.rows:
@@ -862,6 +882,7 @@ cdef class Executor:
                         self.execute_batch(rows, 0, 0, NULL)
                         at += rows
             finally:
+                set_float_mode(self.mode)
                 self.y_now = NULL
                 self.x_now = self.x_buffer
         finally:
@@ -905,7 +926,9 @@ cdef class Executor:
         try:
             if self.optimizer >= 0:
                 begin_update(&self.update, self.optimizer, &self.hyper, learning_rate, iteration)
+            self.mode = flush_denormals()
             self.execute_step(&self.program[index], self.rows, iteration, sums)
+            set_float_mode(self.mode)
         finally:
             self.leave()
 

@@ -72,6 +72,7 @@ cdef class Predictor:
         cdef Source s
         cdef Py_ssize_t rows
         cdef int k, kind
+        cdef float_mode mode
         if type(x) is not cnp.ndarray:
             return None
         array = x
@@ -109,8 +110,9 @@ cdef class Predictor:
             s.cols = e.n_in
             s.col_step = s.itemsize
             s.row_step = s.cols * s.itemsize
-            e.bind(&s, NULL, 0, rows)
             e.y_now = <real*>cnp.PyArray_DATA(out)
+            mode = flush_denormals()
+            e.bind(&s, NULL, 0, rows)
             if e.output_is_input:
                 memcpy(e.y_now, e.x_now, rows * e.n_out * sizeof(real))
             elif rows * self.work < BRIEF:
@@ -118,6 +120,7 @@ cdef class Predictor:
             else:
                 with nogil:
                     e.forward(rows)
+            set_float_mode(mode)
         finally:
             e.y_now = NULL
             e.x_now = e.x_buffer

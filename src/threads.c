@@ -2,6 +2,7 @@
 #define _GNU_SOURCE /* for sched_getaffinity and CPU_COUNT */
 #endif
 #include "threads.h"
+#include "denormals.h"
 
 #if defined(_WIN32)
 
@@ -98,6 +99,7 @@ static nncore_part part_now;
 static void *context_now;
 static int parts_now;
 static int team_now; /* threads that share the parts */
+static float_mode mode_now; /* of the caller: the result does not depend on who does a part */
 
 static void do_share(int index)
 {
@@ -137,6 +139,7 @@ static void help(int index)
     unsigned long turn = 0;
     for (;;) {
         await_turn(&seats[index], ++turn);
+        set_float_mode(mode_now);
         do_share(index);
         if (atomic_decrement(&running) == 1) {
             lock_take(&end);
@@ -297,6 +300,7 @@ void nncore_parallel(nncore_part part, void *context, int parts)
             context_now = context;
             parts_now = parts;
             team_now = helpers + 1;
+            mode_now = get_float_mode();
             atomic_store(&running, helpers);
             for (i = 1; i <= helpers; i++)
                 call(&seats[i]);
