@@ -234,8 +234,9 @@ cdef inline bint is_narrow(Py_ssize_t n, Py_ssize_t k, bint readable) noexcept n
     return readable and 1 < n <= LANES_PER_VECTOR and k <= MAX_BLOCK_P
 
 
-cdef inline Py_ssize_t narrow_b_size(const Matmul* mm) noexcept nogil:
-    return round_up(mm.k * LANES_PER_VECTOR, 64) if mm.b_transposed else 0
+cdef inline Py_ssize_t narrow_b_size(Py_ssize_t k) noexcept nogil:
+    # Numbers of a transposed b, turned.
+    return round_up(k * LANES_PER_VECTOR, 64)
 
 
 cdef void multiply_narrow_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1,
@@ -249,7 +250,7 @@ cdef void multiply_narrow_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1,
         b_step = LANES_PER_VECTOR
         transpose(b, mm.b_step, mm.n, mm.k, scratch, b_step)
         b = scratch
-        scratch += narrow_b_size(mm)
+        scratch += narrow_b_size(mm.k)
     while i0 < i1:
         rows = smaller(NARROW_PANEL, i1 - i0)
         multiply_narrow(rows, mm.n, mm.a_transposed, mm.k, a, mm.a_step, b, b_step, mm.bias,
@@ -272,7 +273,7 @@ cdef Layout layout_of(const Matmul* mm, Py_ssize_t m, Py_ssize_t n) noexcept nog
     cdef Py_ssize_t step
     if mm.narrow:
         memset(&at, 0, sizeof(at))
-        at.c_at = narrow_b_size(mm)
+        at.c_at = narrow_b_size(k) if mm.b_transposed else 0
         at.end = at.c_at + smaller(m, NARROW_PANEL) * n + LANES_PER_VECTOR
         return at
     at.p_block = k
@@ -521,6 +522,21 @@ ctypedef struct Forward:
     real alpha
 
 
+cdef inline void forward_panel(const Forward* f, real* panel, Py_ssize_t n) noexcept nogil:
+    # All n numbers of y and z, from z. Fewer than a vector are computed as one, with what lies
+    # behind them in the panel.
+    cdef real y[MOST_LANES]
+    cdef Py_ssize_t i
+    if f.z:
+        memcpy(f.z, panel, n * sizeof(real))
+    if n >= LANES_PER_VECTOR:
+        activate(f.kind, panel, f.y, n, f.alpha)
+        return
+    activate(f.kind, panel, y, LANES_PER_VECTOR, f.alpha)
+    for i in range(n):
+        f.y[i] = y[i]
+
+
 cdef void forward_epilogue(const void* context, real* panel, Py_ssize_t step, Py_ssize_t i,
                            Py_ssize_t j, Py_ssize_t rows, Py_ssize_t cols) noexcept nogil:
     # z = panel + b; y = activation(z)
@@ -550,6 +566,15 @@ ctypedef struct BackwardData:
     Py_ssize_t step
     int kind
     real alpha
+
+
+cdef inline void backward_data_panel(const BackwardData* d, const real* panel,
+                                     Py_ssize_t n) noexcept nogil:
+    # All n numbers of dx.
+    if d.kind == LINEAR:
+        memcpy(d.dx, panel, n * sizeof(real))
+    else:
+        activate_backward(d.kind, panel, d.zy, d.dx, n, d.alpha)
 
 
 cdef void backward_data_epilogue(const void* context, real* panel, Py_ssize_t step, Py_ssize_t i,
@@ -654,12 +679,19 @@ cdef void column_sums(const real* dz, Py_ssize_t rows, Py_ssize_t cols, bint sla
 
 # The three matmuls of a dense layer.
 
+# A narrow result of few rows is one panel: of a tiny net the calls cost more than the arithmetic.
+
 cdef void dense(const real* x, const real* w, const Forward* f, Py_ssize_t rows,
                 Py_ssize_t n_in, Py_ssize_t n_out, bint slack, int n_threads, real* scratch,
                 Py_ssize_t scratch_step) noexcept nogil:
     # y = activation(x w + b); x (rows, n_in), w (n_in, n_out)
     cdef Matmul mm
-    cdef Forward rest = f[0]
+    cdef Forward rest
+    if rows <= NARROW_PANEL and is_narrow(n_out, n_in, slack):
+        multiply_narrow(rows, n_out, False, n_in, x, n_in, w, n_out, f.b, scratch)
+        forward_panel(f, scratch, rows * n_out)
+        return
+    rest = f[0]
     mm.m = rows
     mm.n = n_out
     mm.k = n_in
@@ -690,6 +722,14 @@ cdef void dense_backward_data(const real* dz, const real* w, const BackwardData*
                               Py_ssize_t scratch_step) noexcept nogil:
     # dx = (dz w^T) * derivative; dz (rows, n_out), dx (rows, n_in)
     cdef Matmul mm
+    cdef real* panel
+    if rows <= NARROW_PANEL and is_narrow(n_in, n_out, True):
+        panel = scratch + narrow_b_size(n_out)
+        transpose(w, n_out, n_in, n_out, scratch, LANES_PER_VECTOR)
+        multiply_narrow(rows, n_in, False, n_out, dz, n_out, scratch, LANES_PER_VECTOR, NULL,
+                        panel)
+        backward_data_panel(d, panel, rows * n_in)
+        return
     mm.m = rows
     mm.n = n_in
     mm.k = n_out
@@ -718,6 +758,10 @@ cdef void dense_backward_weights(const real* x, const real* dz, const BackwardWe
     # dw = x^T dz, then stored or used by the optimizer; dw (n_in, n_out), x's rows x_step apart.
     cdef Matmul mm
     cdef BackwardWeights row
+    if n_in <= NARROW_PANEL and is_narrow(n_out, rows, slack):
+        multiply_narrow(n_in, n_out, True, rows, x, x_step, dz, n_out, NULL, scratch)
+        gradient_epilogue(d, scratch, 0, n_in * n_out)
+        return
     if n_out == 1:
         # One column of n_in numbers is one row of them: dw^T = dz^T x.
         row = d[0]

@@ -239,7 +239,9 @@ static void multiply_narrow(ptrdiff_t rows, ptrdiff_t cols, int unit, ptrdiff_t 
     if (bias)
         added = *(const loose_vector *)bias;
 #if NARROW_ROWS > 8
-    NARROW_CASE(16)
+    if (unit) { /* Else their addresses would need more registers than there are. */
+        NARROW_CASE(16)
+    }
 #endif
     NARROW_CASE(8)
     NARROW_CASE(4)
