@@ -391,7 +391,7 @@ def run(
             if rows * work.parameters > 2_000_000_000:
                 continue  # seconds a call: the wide net's 10,000 rows
             both = {
-                "compiled": repeated(partial(models["compiled"].predict, data, verbose=0)),
+                "compiled": repeated(partial(models["compiled"].predict, data)),
                 "reference": repeated(partial(plain, data)),
             }
             jobs.append((f"predict {rows:,}", work.forward_flops(rows), rows, both))

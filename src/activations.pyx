@@ -384,6 +384,10 @@ cdef inline void exponentials_strips(const real* z, Strips* s, Py_ssize_t rows,
         at += STRIP
 
 
+cdef enum:
+    FEW_ROWS = 4            # fewer than so many are not worth a strip; the bits are the same
+
+
 cdef void softmax_rows(const_restricted z, restricted y, Py_ssize_t rows,
                        Py_ssize_t cols) noexcept nogil:
     cdef real largest[BLOCK_ROWS]
@@ -392,7 +396,7 @@ cdef void softmax_rows(const_restricted z, restricted y, Py_ssize_t rows,
     cdef Py_ssize_t at = 0, i, n, block = rows_of_block(cols)
     while at < rows:
         n = block if block < rows - at else rows - at
-        if cols <= STRIP:
+        if cols <= STRIP and n >= FEW_ROWS:
             exponentials_strips(z + at * cols, &s, n, cols)
             i = 0
             while i < n:
