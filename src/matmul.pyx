@@ -286,7 +286,8 @@ cdef Layout layout_of(const Matmul* mm, Py_ssize_t m, Py_ssize_t n) noexcept nog
         b_numbers = b_size(n, k, at.pack_a)
     at.split = k > at.p_block
     # Packing b pays when several tiles of rows read it; a transposed b must be packed.
-    at.pack_b = mm.b_transposed or (m > 4 * TILE_ROWS and n > 4 * TILE_COLS)
+    at.pack_b = mm.b_transposed or (n > 4 * TILE_COLS and (m > 4 * TILE_ROWS or (
+        m > TILE_ROWS and mm.k * mm.n * <Py_ssize_t>sizeof(real) > STREAMED)))
     at.a_size = round_up(TILE_ROWS * at.p_block, 64)
     at.b_at = A_TILES * at.a_size if at.pack_a else 0
     at.c_at = at.b_at + round_up(b_numbers, 64)
