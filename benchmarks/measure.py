@@ -59,8 +59,9 @@ def restrict(isa):
         for name in numpy_core.__cpu_dispatch__
         if numpy_core.__cpu_features__[name] and name not in allowed
     ]
+    off = os.environ.get("NPY_DISABLE_CPU_FEATURES", "").replace(",", " ").split()  # stays off
     os.environ.update(
-        NNCORE_ISA=isa, OPENBLAS_CORETYPE=blas, NPY_DISABLE_CPU_FEATURES=" ".join(better)
+        NNCORE_ISA=isa, OPENBLAS_CORETYPE=blas, NPY_DISABLE_CPU_FEATURES=" ".join([*off, *better])
     )
 
 

@@ -227,7 +227,7 @@ def test_numpy_is_held_to_the_same_instruction_set(
     scripts, isa: str, monkeypatch: pytest.MonkeyPatch, python
 ) -> None:
     for name in ("NNCORE_ISA", "OPENBLAS_CORETYPE", "NPY_DISABLE_CPU_FEATURES"):
-        monkeypatch.setenv(name, "")  # so that it is put back
+        monkeypatch.setenv(name, os.environ.get(name, ""))  # so that it is put back
     measure = scripts("measure")
     measure.restrict(isa)
     done = python(
