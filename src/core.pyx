@@ -25,7 +25,8 @@ cnp.import_array()
 
 cdef extern from "denormals.h" nogil:
     ctypedef unsigned long long float_mode
-    float_mode flush_denormals()            # returns the mode before
+    float_mode flush_denormals()            # both return the mode before
+    float_mode keep_denormals()
     void set_float_mode(float_mode mode)
 
 include "elementary.pyx"

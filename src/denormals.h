@@ -30,7 +30,14 @@ static inline void set_float_mode(float_mode mode)
 #define FLUSHING 0u
 #endif
 
-/* Returns the mode before, for set_float_mode(). */
+/* Both return the mode before, for set_float_mode(). */
+static inline float_mode keep_denormals(void)
+{
+    const float_mode before = get_float_mode();
+    set_float_mode(before & ~(float_mode)FLUSHING);
+    return before;
+}
+
 static inline float_mode flush_denormals(void)
 {
     const float_mode before = get_float_mode();

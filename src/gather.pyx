@@ -66,7 +66,10 @@ cdef inline void gather_rows(const Source* s, const source_type* first, const lo
 
 cdef void gather(const Source* s, const long long* order, Py_ssize_t begin, Py_ssize_t rows,
                  gathered_type* out) noexcept nogil:
-    # Rows order[begin], ..., order[begin + rows - 1], or begin.. without an order.
+    # Rows order[begin], ..., order[begin + rows - 1], or begin.. without an order. What is no
+    # normal number in float32 may be one in float64: nothing is flushed between them.
+    cdef bint converts = s.code >= 8 and s.itemsize != <Py_ssize_t>sizeof(gathered_type)
+    cdef float_mode mode = keep_denormals() if converts else 0
     if s.code == 0: gather_rows(s, <const uint8_t*>s.data, order, begin, rows, out)
     elif s.code == 1: gather_rows(s, <const int8_t*>s.data, order, begin, rows, out)
     elif s.code == 2: gather_rows(s, <const uint16_t*>s.data, order, begin, rows, out)
@@ -77,6 +80,8 @@ cdef void gather(const Source* s, const long long* order, Py_ssize_t begin, Py_s
     elif s.code == 7: gather_rows(s, <const int64_t*>s.data, order, begin, rows, out)
     elif s.code == 8: gather_rows(s, <const float*>s.data, order, begin, rows, out)
     elif s.code == 9: gather_rows(s, <const double*>s.data, order, begin, rows, out)
+    if converts:
+        set_float_mode(mode)
 
 
 cdef Source read_source(array, str name, Py_ssize_t cols) except *:

@@ -61,7 +61,7 @@ typedef int32_t bits __attribute__((vector_size(VECTOR_BYTES)));
 #endif
 typedef real loose_vector __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(real)), may_alias));
 
-#if defined(__AVX512F__) || (defined(__AVX2__) && defined(__FMA__))
+#if defined(__AVX512F__) || defined(__AVX2__)
 #include <immintrin.h>
 #endif
 #if defined(__AVX512F__) && NNCORE_DOUBLE

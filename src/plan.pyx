@@ -915,6 +915,7 @@ cdef class Executor:
     def execute(self, Py_ssize_t index, iteration=0, learning_rate=0.0, totals=None):
         """Run one step of the plan on the batch that load() gathered."""
         cdef double* sums = NULL
+        cdef long long count = iteration    # nothing below may fail while numbers are flushed
         own = np.zeros((self.plan.n_metrics, 2)) if totals is None else totals
         self.check_totals(own)
         if not 0 <= index < self.length:
@@ -925,9 +926,9 @@ cdef class Executor:
         self.enter()
         try:
             if self.optimizer >= 0:
-                begin_update(&self.update, self.optimizer, &self.hyper, learning_rate, iteration)
+                begin_update(&self.update, self.optimizer, &self.hyper, learning_rate, count)
             self.mode = flush_denormals()
-            self.execute_step(&self.program[index], self.rows, iteration, sums)
+            self.execute_step(&self.program[index], self.rows, count, sums)
             set_float_mode(self.mode)
         finally:
             self.leave()

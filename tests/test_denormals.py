@@ -80,6 +80,10 @@ def stepping(model: nncore.Sequential, x: Any) -> None:
     executor = model._executor("train", weights=False, rows=4)
     executor.load(x, x, rows=4)
     executor.execute(0)
+    predicting = model._new_executor("predict", False, 4, {})[0]
+    predicting.load(x)
+    with pytest.raises((OverflowError, TypeError)):
+        predicting.execute(0, iteration=1 << 70)
 
 
 @pytest.mark.parametrize("use", [raising, stepping])
@@ -88,6 +92,19 @@ def test_afterwards_the_thread_is_as_before(
 ) -> None:
     use(model("float32"), np.ones((4, 4), np.float32))
     assert denormal("float32")
+
+
+@pytest.mark.parametrize("rows", [1, 3, 1000])
+def test_data_of_another_float_type_is_not_flushed(rows: int) -> None:
+    """1e-40 is no normal float32, but a normal float64."""
+    m = model("float64")
+    m.set_weights([np.full((4, 4), 1e30)])
+    x = np.full((rows, 4), 1e-40, np.float32)
+    wanted = np.full((rows, 4), 4 * np.float64(x[0, 0]) * 1e30)
+    np.testing.assert_allclose(m.predict(x), wanted, rtol=1e-12)
+    np.testing.assert_allclose(m(x), wanted, rtol=1e-12)
+    np.testing.assert_allclose(m.trace(x, x)["y"], wanted, rtol=1e-12)
+    np.testing.assert_allclose(m.evaluate(x, np.zeros_like(x), verbose=0), wanted[0, 0] ** 2)
 
 
 def test_a_softmax_that_is_sure() -> None:
