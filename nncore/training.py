@@ -953,8 +953,9 @@ class Trainer(Compiled):
     def _predict_blocks(self, executor: Any, x: NDArray[Any], out: NDArray[Any]) -> None:
         """Predict block by block, about 50 ms each, so that Ctrl-C is served."""
         direct = data.gatherable(x)
-        n, at, block = x.shape[0], 0, 4 * BLOCK
-        most = max(BLOCK, (4 << 20) // max(1, 8 * math.prod(x.shape[1:])) // BLOCK * BLOCK)
+        size = executor.batch_size
+        n, at, block = x.shape[0], 0, 4 * size
+        most = max(size, (4 << 20) // max(1, 8 * math.prod(x.shape[1:])) // size * size)
         while at < n:
             end = min(n, at + block)
             part = x[at:end] if direct else data.plain(x[at:end], self.dtype)
@@ -963,7 +964,7 @@ class Trainer(Compiled):
             took = time.perf_counter() - began
             if took < SLICE / 4:
                 block *= 2
-            elif took > 2 * SLICE and block > BLOCK:
+            elif took > 2 * SLICE and block > size:
                 block //= 2
             if not direct:
                 block = min(block, most)
