@@ -319,13 +319,18 @@ cdef inline real distance(real z, real largest) noexcept nogil:
     return -REAL_MAX if d < -REAL_MAX else d
 
 
+cdef inline void multiply_by(restricted y, Py_ssize_t n, real factor) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(n):
+        y[i] = y[i] * factor
+
+
 cdef inline void scale_rows(restricted y, const real* scales, Py_ssize_t rows,
                             Py_ssize_t cols) noexcept nogil:
     # y(i, j) *= scales(i)
-    cdef Py_ssize_t i, j
+    cdef Py_ssize_t i
     for i in range(rows):
-        for j in range(i * cols, (i + 1) * cols):
-            y[j] = y[j] * scales[i]
+        multiply_by(y + i * cols, cols, scales[i])
 
 
 cdef inline void exponentials_rows(const_restricted z, restricted e, Py_ssize_t rows,

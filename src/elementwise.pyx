@@ -61,10 +61,5 @@ cdef void clip_value(restricted g, Py_ssize_t n, real limit) noexcept nogil:
 
 cdef void clip_to_norm(restricted g, Py_ssize_t n, double norm, double limit) noexcept nogil:
     # g limit / norm where the norm is larger; a NaN norm makes the gradient NaN.
-    cdef Py_ssize_t i
-    cdef real factor
-    if norm <= limit:
-        return
-    factor = <real>(limit / norm)
-    for i in range(n):
-        g[i] = g[i] * factor
+    if not norm <= limit:
+        multiply_by(g, n, <real>(limit / norm))

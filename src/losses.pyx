@@ -112,12 +112,6 @@ cdef inline real sigmoid_binary_derivative(real z, real t, real alpha) noexcept 
     return sigmoid_(z) - smoothed(t, alpha)
 
 
-cdef inline void scale(restricted y, Py_ssize_t n, real factor) noexcept nogil:
-    cdef Py_ssize_t i
-    for i in range(n):
-        y[i] = y[i] * factor
-
-
 cdef inline void columns(loss_formula value, loss_formula derivative, const_restricted y,
                          const_restricted t, restricted dy, restricted values, Py_ssize_t rows,
                          Py_ssize_t cols, real alpha, real factor) noexcept nogil:
@@ -181,7 +175,7 @@ cdef void softmax_crossentropy(const_restricted z, const_restricted t, const lon
             at = i * cols + labels[i]
             dz[at] -= 1
             values[i] = logs[i] - distance(z[at], largest[i])
-        scale(dz, rows * cols, factor)
+        multiply_by(dz, rows * cols, factor)
         return
     for i in range(rows):
         sums[i] = (row_sum(t + i * cols, cols) * keep + alpha) * (R(1) / sums[i])
@@ -255,11 +249,11 @@ cdef void loss_block(int kind, const_restricted y, const_restricted t, const lon
     elif kind == CATEGORICAL_CROSSENTROPY:
         for i in range(rows):
             values[i] = categorical(y + i * cols, t + i * cols, 0, dy + i * cols, cols, alpha)
-        scale(dy, rows * cols, factor)
+        multiply_by(dy, rows * cols, factor)
     elif kind == SPARSE_CATEGORICAL_CROSSENTROPY:
         for i in range(rows):
             values[i] = categorical(y + i * cols, NULL, labels[i], dy + i * cols, cols, 0)
-        scale(dy, rows * cols, factor)
+        multiply_by(dy, rows * cols, factor)
 
 
 cdef double loss_rows(int kind, int reduction, const_restricted y, const_restricted t,
@@ -271,7 +265,7 @@ cdef double loss_rows(int kind, int reduction, const_restricted y, const_restric
     # is that of the mean over twice the root.
     cdef real block_values[BLOCK_ROWS]
     cdef double total = 0, each = 1, weight = 0, factor
-    cdef Py_ssize_t i, j, at, block = rows_of_block(cols), n
+    cdef Py_ssize_t i, at, block = rows_of_block(cols), n
     if reduction == SUM_OVER_BATCH_SIZE:
         each = 1 / <double>rows
     elif reduction == MEAN_WITH_SAMPLE_WEIGHT:
@@ -290,12 +284,10 @@ cdef double loss_rows(int kind, int reduction, const_restricted y, const_restric
             if values:
                 values[at + i] = block_values[i]
             if r:
-                for j in range((at + i) * cols, (at + i + 1) * cols):
-                    dy[j] = dy[j] * <real>factor
+                multiply_by(dy + (at + i) * cols, cols, <real>factor)
         at += n
     if kind == ROOT_MEAN_SQUARED_ERROR:
         total = sqrt(total)
         factor = 1 / (2 * total) if total > 0 else (0 if total == 0 else total)
-        for i in range(rows * cols):
-            dy[i] = dy[i] * <real>factor
+        multiply_by(dy, rows * cols, <real>factor)
     return total

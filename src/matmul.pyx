@@ -183,7 +183,7 @@ cdef void pack_cols(const real* b, Py_ssize_t step, bint transposed, Py_ssize_t 
 
 
 cdef enum:
-    STREAMED = 1 << 20      # bytes of b that one row reads as a stream: more than the caches keep
+    STREAMED = 1 << 20      # bytes of b that come from memory: more than the caches keep
 
 
 cdef void multiply_one_row(const Matmul* mm, Py_ssize_t j0, Py_ssize_t j1,
@@ -285,7 +285,8 @@ cdef Layout layout_of(const Matmul* mm, Py_ssize_t m, Py_ssize_t n) noexcept nog
         at.col_block = block_cols(at.p_block, at.pack_a)
         b_numbers = b_size(n, k, at.pack_a)
     at.split = k > at.p_block
-    # Packing b pays when several tiles of rows read it; a transposed b must be packed.
+    # Packing b pays when many tiles of rows read it, or several and it comes from memory; a
+    # transposed b must be packed.
     at.pack_b = mm.b_transposed or (n > 4 * TILE_COLS and (m > 4 * TILE_ROWS or (
         m > TILE_ROWS and mm.k * mm.n * <Py_ssize_t>sizeof(real) > STREAMED)))
     at.a_size = round_up(TILE_ROWS * at.p_block, 64)
@@ -523,26 +524,27 @@ ctypedef struct Forward:
     real alpha
 
 
-cdef inline void forward_panel(const Forward* f, real* panel, Py_ssize_t n) noexcept nogil:
-    # All n numbers of y and z, from z. Fewer than a vector are computed as one, with what lies
-    # behind them in the panel.
+cdef inline void finish_forward(const Forward* f, const real* z, Py_ssize_t at,
+                                Py_ssize_t n) noexcept nogil:
+    # n neighbouring numbers of z and y, from `at` on. Fewer than a vector are computed as one, with
+    # what lies behind them in the panel, whatever it is.
     cdef real y[MOST_LANES]
     cdef Py_ssize_t i
     if f.z:
-        memcpy(f.z, panel, n * sizeof(real))
+        memcpy(f.z + at, z, n * sizeof(real))
     if n >= LANES_PER_VECTOR:
-        activate(f.kind, panel, f.y, n, f.alpha)
+        activate(f.kind, z, f.y + at, n, f.alpha)
         return
-    activate(f.kind, panel, y, LANES_PER_VECTOR, f.alpha)
+    activate(f.kind, z, y, LANES_PER_VECTOR, f.alpha)
     for i in range(n):
-        f.y[i] = y[i]
+        f.y[at + i] = y[i]
 
 
 cdef void forward_epilogue(const void* context, real* panel, Py_ssize_t step, Py_ssize_t i,
                            Py_ssize_t j, Py_ssize_t rows, Py_ssize_t cols) noexcept nogil:
     # z = panel + b; y = activation(z)
     cdef const Forward* f = <const Forward*>context
-    cdef Py_ssize_t r, at
+    cdef Py_ssize_t r
     if cols == f.step and cols < LONG_ROW:
         close_up(panel, step, rows, cols, f.b)
         cols = rows * cols
@@ -555,10 +557,7 @@ cdef void forward_epilogue(const void* context, real* panel, Py_ssize_t step, Py
         for r in range(rows):
             add_to(panel + r * step, f.b + j, cols)
     for r in range(rows):
-        at = (i + r) * f.step + j
-        if f.z:
-            memcpy(f.z + at, panel + r * step, cols * sizeof(real))
-        activate(f.kind, panel + r * step, f.y + at, cols, f.alpha)
+        finish_forward(f, panel + r * step, (i + r) * f.step + j, cols)
 
 
 ctypedef struct BackwardData:
@@ -569,30 +568,26 @@ ctypedef struct BackwardData:
     real alpha
 
 
-cdef inline void backward_data_panel(const BackwardData* d, const real* panel,
-                                     Py_ssize_t n) noexcept nogil:
-    # All n numbers of dx.
+cdef inline void finish_backward_data(const BackwardData* d, const real* dy, Py_ssize_t at,
+                                      Py_ssize_t n) noexcept nogil:
+    # n neighbouring numbers of dx, from `at` on.
     if d.kind == LINEAR:
-        memcpy(d.dx, panel, n * sizeof(real))
+        memcpy(d.dx + at, dy, n * sizeof(real))
     else:
-        activate_backward(d.kind, panel, d.zy, d.dx, n, d.alpha)
+        activate_backward(d.kind, dy, d.zy + at, d.dx + at, n, d.alpha)
 
 
 cdef void backward_data_epilogue(const void* context, real* panel, Py_ssize_t step, Py_ssize_t i,
                                  Py_ssize_t j, Py_ssize_t rows, Py_ssize_t cols) noexcept nogil:
     # dx = panel times the derivative of the layer below
     cdef const BackwardData* d = <const BackwardData*>context
-    cdef Py_ssize_t r, at
+    cdef Py_ssize_t r
     if cols == d.step and cols < LONG_ROW:
         close_up(panel, step, rows, cols, NULL)
         cols = rows * cols
         rows = 1
     for r in range(rows):
-        at = (i + r) * d.step + j
-        if d.kind == LINEAR:
-            memcpy(d.dx + at, panel + r * step, cols * sizeof(real))
-        else:
-            activate_backward(d.kind, panel + r * step, d.zy + at, d.dx + at, cols, d.alpha)
+        finish_backward_data(d, panel + r * step, (i + r) * d.step + j, cols)
 
 
 ctypedef struct BackwardWeights:
@@ -680,7 +675,8 @@ cdef void column_sums(const real* dz, Py_ssize_t rows, Py_ssize_t cols, bint sla
 
 # The three matmuls of a dense layer.
 
-# A narrow result of few rows is one panel: of a tiny net the calls cost more than the arithmetic.
+# A narrow result of few rows is one panel, and done at once, its scratch laid out as layout_of()
+# has it: describing the matmul and finding its way would cost more than a tiny net's arithmetic.
 
 cdef void dense(const real* x, const real* w, const Forward* f, Py_ssize_t rows,
                 Py_ssize_t n_in, Py_ssize_t n_out, bint slack, int n_threads, real* scratch,
@@ -690,7 +686,7 @@ cdef void dense(const real* x, const real* w, const Forward* f, Py_ssize_t rows,
     cdef Forward rest
     if rows <= NARROW_PANEL and is_narrow(n_out, n_in, slack):
         multiply_narrow(rows, n_out, False, n_in, x, n_in, w, n_out, f.b, scratch)
-        forward_panel(f, scratch, rows * n_out)
+        finish_forward(f, scratch, 0, rows * n_out)
         return
     rest = f[0]
     mm.m = rows
@@ -729,7 +725,7 @@ cdef void dense_backward_data(const real* dz, const real* w, const BackwardData*
         transpose(w, n_out, n_in, n_out, scratch, LANES_PER_VECTOR)
         multiply_narrow(rows, n_in, False, n_out, dz, n_out, scratch, LANES_PER_VECTOR, NULL,
                         panel)
-        backward_data_panel(d, panel, rows * n_in)
+        finish_backward_data(d, panel, 0, rows * n_in)
         return
     mm.m = rows
     mm.n = n_in

@@ -95,7 +95,7 @@ static ALWAYS_INLINE vector larger_of_each(const vector a, const vector b)
 }
 #endif
 /* 1 where two are equal, else 0. */
-#define SAME(a, b) ((vector)(((a) == (b)) & (bits)(1 - (vector){0})))
+#define SAME(a, b) ((vector)((bits)((a) == (b)) & (bits)(1 - (vector){0})))
 
 /* Expanded once for each constant (rows, vectors, unit, pack), so that the sums stay in registers.
    unit: a's rows are neighbours (a transposed matrix): a(i, p) = a[i + p * a_step];
@@ -197,8 +197,8 @@ static void multiply_tile(int rows, int cols, int unit, ptrdiff_t k, const real 
 }
 
 /* A result of at most a vector of columns, closed up: c(i, j) = sum_p a(i, p) b(p, j) + bias(j), its
-   rows `cols` apart. bias is readable for a vector. A row's vector also writes on what the next row then overwrites: c is
-   writable for a vector beyond its end. */
+   rows `cols` apart. bias is readable for a vector. A row's vector also writes on what the next row
+   then overwrites: c is writable for a vector beyond its end. */
 static ALWAYS_INLINE void narrow_body(const int rows, const int unit, ptrdiff_t k, const real *a,
                                       ptrdiff_t a_step, const real *b, ptrdiff_t b_step,
                                       const vector bias, real *c, ptrdiff_t cols)

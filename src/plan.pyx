@@ -40,10 +40,10 @@ cdef cnp.ndarray aligned(Py_ssize_t n, str dtype):
 cdef Py_ssize_t out_of(Py_ssize_t end, const long long* numbers, Py_ssize_t n) noexcept nogil:
     # The position of the first number that is not in 0..end-1, or -1.
     cdef Py_ssize_t i
-    cdef bint any = False
-    for i in range(n):
-        any |= <uint64_t>numbers[i] >= <uint64_t>end
-    if any:
+    cdef bint found = False
+    for i in range(n):      # without a branch for each
+        found |= <uint64_t>numbers[i] >= <uint64_t>end
+    if found:
         for i in range(n):
             if <uint64_t>numbers[i] >= <uint64_t>end:
                 return i

@@ -576,9 +576,7 @@ class TestDecisionRegions:
 
     def test_a_constant_answer(self, ax: Axes) -> None:
         layers = (Dense(1), Dense(1, activation="sigmoid"), Dense(2, activation="softmax"))
-        for images, layer in enumerate(
-            layers
-        ):  # a regression is drawn as lines, classes as an image
+        for images, layer in enumerate(layers):  # a regression has lines, the others an image
             model = two_inputs(layer)
             model.set_weights([np.zeros_like(w) for w in model.get_weights()])
             plot.decision_regions(model, [[1, 1]], resolution=5, ax=ax)
