@@ -290,10 +290,13 @@ cdef inline real row_dot(const_restricted a, const_restricted b, Py_ssize_t n) n
 
 
 # Rows are taken in blocks.
+cdef enum:
+    BLOCK_ROWS = 128
+    BLOCK_NUMBERS = 2048    # of a block of several rows: they stay in the L1 cache
+
 cdef extern from "strips.h" nogil:
     const int STRIP
-    const int BLOCK_ROWS
-    const int BLOCK_NUMBERS
+    const int STRIPS_ROWS
     ctypedef struct Strips:
         real* distances
         real* e
@@ -374,7 +377,7 @@ cdef inline void turn_back(const real* strips, Py_ssize_t rows, Py_ssize_t cols,
 
 cdef inline void exponentials_strips(const real* z, Strips* s, Py_ssize_t rows,
                                      Py_ssize_t cols) noexcept nogil:
-    # s.distances = z - the row's largest, s.e = exp of that, s.sums of it; a block of short rows.
+    # s.distances = z - the row's largest, s.e = exp of that, s.sums of it.
     cdef Py_ssize_t j, at, size = round_up(rows, STRIP)
     turn_strips(z, rows, cols, s.distances)
     at = 0
@@ -389,6 +392,17 @@ cdef inline void exponentials_strips(const real* z, Strips* s, Py_ssize_t rows,
         at += STRIP
 
 
+cdef void softmax_strips(const real* z, real* y, Py_ssize_t rows, Py_ssize_t cols) noexcept nogil:
+    # softmax_rows() of up to STRIPS_ROWS short rows.
+    cdef Strips s
+    cdef Py_ssize_t at = 0
+    exponentials_strips(z, &s, rows, cols)
+    while at < rows:
+        strip_shares(cols, s.e + at * cols, s.sums + at)
+        at += STRIP
+    turn_back(s.e, rows, cols, y)
+
+
 cdef enum:
     FEW_ROWS = 4            # fewer than so many are not worth a strip; the bits are the same
 
@@ -397,17 +411,12 @@ cdef void softmax_rows(const_restricted z, restricted y, Py_ssize_t rows,
                        Py_ssize_t cols) noexcept nogil:
     cdef real largest[BLOCK_ROWS]
     cdef real sums[BLOCK_ROWS]
-    cdef Strips s
-    cdef Py_ssize_t at = 0, i, n, block = rows_of_block(cols)
+    cdef Py_ssize_t at = 0, i, n
+    cdef Py_ssize_t block = STRIPS_ROWS if cols <= STRIP else rows_of_block(cols)
     while at < rows:
-        n = block if block < rows - at else rows - at
+        n = smaller(block, rows - at)
         if cols <= STRIP and n >= FEW_ROWS:
-            exponentials_strips(z + at * cols, &s, n, cols)
-            i = 0
-            while i < n:
-                strip_shares(cols, s.e + i * cols, s.sums + i)
-                i += STRIP
-            turn_back(s.e, n, cols, y + at * cols)
+            softmax_strips(z + at * cols, y + at * cols, n, cols)
         else:
             exponentials_rows(z + at * cols, y + at * cols, n, cols, largest, sums)
             for i in range(n):

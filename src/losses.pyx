@@ -131,7 +131,7 @@ cdef void softmax_crossentropy_strips(const real* z, const real* t, const long l
                                       real* dz, restricted values, Py_ssize_t rows,
                                       Py_ssize_t cols, real keep, real add,
                                       real factor) noexcept nogil:
-    # softmax_crossentropy() of a block of short rows; the targets are t_ij keep + add.
+    # softmax_crossentropy() of up to STRIPS_ROWS short rows; the targets are t_ij keep + add.
     cdef Strips s
     cdef Py_ssize_t i, at = 0
     exponentials_strips(z, &s, rows, cols)
@@ -160,9 +160,14 @@ cdef void softmax_crossentropy(const_restricted z, const_restricted t, const lon
     cdef real logs[BLOCK_ROWS]
     cdef real keep = R(1) - alpha, add = alpha / <real>cols
     cdef real value
-    cdef Py_ssize_t i, j, at
+    cdef Py_ssize_t i, j, at = 0
     if cols <= STRIP:
-        softmax_crossentropy_strips(z, t, labels, dz, values, rows, cols, keep, add, factor)
+        while at < rows:
+            softmax_crossentropy_strips(z + at * cols, t + at * cols if t else NULL,
+                                        labels + at if labels else NULL, dz + at * cols,
+                                        values + at, smaller(STRIPS_ROWS, rows - at), cols, keep,
+                                        add, factor)
+            at += STRIPS_ROWS
         return
     exponentials_rows(z, dz, rows, cols, largest, sums)
     for i in range(rows):

@@ -7,9 +7,9 @@
 
 #define STRIP 16 /* rows; they are short up to as many numbers */
 
-/* Rows are taken in blocks, whose numbers stay in the L1 cache. */
-#define BLOCK_ROWS 128
-#define BLOCK_NUMBERS 2048
+/* Rows at once: they lie on the stack, and threads may have little. */
+#define STRIPS_ROWS 32
+#define STRIPS_NUMBERS (STRIPS_ROWS * STRIP)
 
 #if NNCORE_VECTOR_EXTENSIONS
 #define STRIP_STEP LANES_PER_VECTOR
@@ -24,12 +24,14 @@ typedef real vector, loose_vector;
 #define SAME(a, b) ((real)((a) == (b)))
 #endif
 
-/* What is known of a block. Its strips lie one after the other, columns * STRIP numbers each. */
+typedef char strips_are_whole[STRIPS_ROWS % STRIP == 0 && STRIP % STRIP_STEP == 0 ? 1 : -1];
+
+/* What is known of up to STRIPS_ROWS rows. Strips lie one after the other, columns * STRIP numbers each. */
 typedef struct {
-    real distances[BLOCK_NUMBERS]; /* from the row's largest number */
-    real e[BLOCK_NUMBERS];         /* e^distance */
-    real targets[BLOCK_NUMBERS];   /* or a label a row */
-    real sums[BLOCK_ROWS], totals[BLOCK_ROWS], losses[BLOCK_ROWS];
+    real distances[STRIPS_NUMBERS]; /* from the row's largest number */
+    real e[STRIPS_NUMBERS];         /* e^distance */
+    real targets[STRIPS_NUMBERS];   /* or a label a row */
+    real sums[STRIPS_ROWS], totals[STRIPS_ROWS], losses[STRIPS_ROWS];
 } ALIGNED_TO_LINE Strips;
 
 #define PART(p) (*(loose_vector *)(p))

@@ -70,6 +70,20 @@ def test_training_flushes_them_and_a_trace_tells_so(dtype: str) -> None:
     assert denormal(dtype)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_what_training_flushes_changes_nothing(dtype: str) -> None:
+    """Loss 0.04 x and gradient x / 4, for an x a little above the smallest normal number."""
+    tiny = float(np.finfo(dtype).tiny)
+    for scale, flushed in ((2.0, True), (6400.0, False)):
+        m = model(dtype)
+        m.compile(nncore.optimizers.SGD(1 / tiny), "mae")
+        before = m.parameters.copy()
+        x = np.full((1, 4), scale * tiny, dtype)
+        assert (m.evaluate(x, np.zeros_like(x), verbose=0) == 0) == flushed
+        m.fit(x, np.ones_like(x), verbose=0)
+        assert np.array_equal(m.parameters, before) == flushed
+
+
 def raising(model: nncore.Sequential, x: Any) -> None:
     executor = model._executor("train", weights=False, rows=4)
     with pytest.raises(ValueError, match="order"):
