@@ -116,11 +116,12 @@ cdef inline real softsign_derivative(real z, real alpha) noexcept nogil:
 
 
 cdef inline real mish(real z, real alpha) noexcept nogil:
-    # z tanh(softplus(z)) with tanh(log(1 + e^z)) = p / (p + q); e = e^-|z| keeps p and q small
+    # z tanh(softplus(z)) with tanh(log(1 + e^z)) = p / (p + q); e = e^-|z| keeps p = e (e + 2) or
+    # 1 + 2 e and q = 2 or 2 e^2 small. Left to itself gcc fuses p + q in a loop's vectors only.
     cdef real e = exp_(-abs_(z))
-    cdef real p = e * (e + R(2)) if z < 0 else R(1) + R(2) * e
-    cdef real q = R(2) if z < 0 else R(2) * e * e
-    return z * (p / (p + q))
+    cdef real p = fused(e, e, R(2) * e) if z < 0 else fused(R(2), e, R(1))
+    cdef real both = fused(e, e + R(2), R(2)) if z < 0 else fused(R(2) * e, e, p)
+    return z * (p / both)
 
 cdef inline real mish_derivative(real z, real alpha) noexcept nogil:
     # T + z (1 - T^2) sigmoid(z), T = p / (p + q), 1 - T^2 = q (2p + q) / (p + q)^2

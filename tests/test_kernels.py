@@ -100,6 +100,15 @@ def test_derivative_agrees_with_its_reference(name, dtype):
     close(d[~big], expected[~big], dtype, relative=64, absolute=8)
 
 
+@pytest.mark.parametrize("function", [kernels.activate, kernels.activate_derivative])
+@pytest.mark.parametrize("name", [n for n in kernels.activations() if n != "softmax"])
+def test_a_number_does_not_depend_on_its_neighbours(name, function, dtype):
+    """A loop's vectors and its end round alike: bits depend on no batch, no number of threads."""
+    z = np.random.default_rng(1).uniform(-6, 6, 1024).astype(dtype)
+    alone = np.array([function(name, z[i : i + 1])[0] for i in range(z.size)])
+    np.testing.assert_array_equal(function(name, z), alone)
+
+
 @pytest.mark.parametrize("name", kernels.activations())
 def test_a_nan_stays_a_nan(name, dtype):
     z = np.full((3, 37), np.nan, dtype)
