@@ -134,10 +134,11 @@ cdef Py_ssize_t scratch_size(Py_ssize_t m, Py_ssize_t n, Py_ssize_t k) noexcept 
 
 cdef inline bint packs_a(bint transposed, Py_ssize_t a_step, Py_ssize_t n,
                          Py_ssize_t k) noexcept nogil:
-    # The lines of a transposed a, when they are a power of two apart, push each other out of the
-    # caches: then they are copied side by side, if enough tiles of columns read them.
-    return transposed and n > 4 * TILE_COLS and k > 4 * TILE_COLS \
-        and a_step * <Py_ssize_t>sizeof(real) % CONFLICT == 0
+    # The lines of a, when they are a power of two apart, push each other out of the caches: then
+    # they are copied side by side, if enough tiles of columns read them. (Transposed, a tile
+    # reads as many lines as the block has p, else one of each of its rows.)
+    return n > 4 * TILE_COLS and k > 4 * TILE_COLS \
+        and a_step * <Py_ssize_t>sizeof(real) % (CONFLICT if transposed else 4 * CONFLICT) == 0
 
 
 cdef void pack_rows(const real* a, Py_ssize_t step, Py_ssize_t rows, Py_ssize_t k,
@@ -157,6 +158,13 @@ cdef void pack_rows(const real* a, Py_ssize_t step, Py_ssize_t rows, Py_ssize_t 
         for i in range(tiles * TILE_ROWS, rows):
             panels[tiles * panel_size + p * TILE_ROWS + i - tiles * TILE_ROWS] = a[i]
         a += step
+
+
+cdef void copy_rows(const real* a, Py_ssize_t step, Py_ssize_t rows, Py_ssize_t k, real* panel,
+                    Py_ssize_t panel_step) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(rows):
+        memcpy(panel + i * panel_step, a + i * step, k * sizeof(real))
 
 
 cdef void pack_cols(const real* b, Py_ssize_t step, bint transposed, Py_ssize_t k,
@@ -368,7 +376,11 @@ cdef void multiply_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_ssiz
                 else:
                     a = mm.a + (i0 + i) * mm.a_step + pb
                 a_step = mm.a_step
-                if at.pack_a:
+                if at.pack_a and not mm.a_transposed:
+                    a_step = ps + 64 // <Py_ssize_t>sizeof(real)
+                    copy_rows(a, mm.a_step, rows, ps, scratch, a_step)
+                    a = scratch
+                elif at.pack_a:
                     if i // TILE_ROWS % A_TILES == 0:
                         pack_rows(a, a_step, smaller(A_TILES * TILE_ROWS, m - i), ps, scratch,
                                   at.a_size)
