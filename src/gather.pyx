@@ -33,6 +33,7 @@ SOURCE_CODES = ("u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f4", "f8")
 cdef enum:
     AHEAD = 4               # rows in random order are asked for so long before they are read,
     NEAR = 1 << 20          # where they have no place in the L2 cache
+    SHORT_ROW = 16
 
 
 cdef inline void prefetch_row(const char* row, Py_ssize_t size) noexcept nogil:
@@ -49,18 +50,36 @@ cdef inline void gather_rows(const Source* s, const source_type* first, const lo
     cdef Py_ssize_t i, j, n = s.cols, step = s.col_step // <Py_ssize_t>sizeof(source_type)
     cdef Py_ssize_t to_next = s.row_step // <Py_ssize_t>sizeof(source_type)
     cdef const source_type* row
+    cdef source_type a, b, c, d
     cdef bint far = order != NULL and s.rows * n * <Py_ssize_t>sizeof(source_type) > NEAR
+    if n == 1 and not far:      # labels, most often
+        for i in range(rows):
+            out[i] = <gathered_type>first[(order[begin + i] if order else begin + i) * to_next]
+        return
     for i in range(rows):
         if far and i + AHEAD < rows:
             prefetch_row(<const char*>(first + order[begin + i + AHEAD] * to_next),
                          n * <Py_ssize_t>sizeof(source_type))
         row = first + (order[begin + i] if order else begin + i) * to_next
-        if step == 1:
-            for j in range(n):
-                out[j] = <gathered_type>row[j]
-        else:
+        if step != 1:
             for j in range(n):
                 out[j] = <gathered_type>row[j * step]
+        elif n < SHORT_ROW:
+            # Four at a time: a loop over vectors takes longer to begin.
+            j = 0
+            while j + 4 <= n:
+                a, b, c, d = row[j], row[j + 1], row[j + 2], row[j + 3]
+                out[j] = <gathered_type>a
+                out[j + 1] = <gathered_type>b
+                out[j + 2] = <gathered_type>c
+                out[j + 3] = <gathered_type>d
+                j += 4
+            while j < n:
+                out[j] = <gathered_type>row[j]
+                j += 1
+        else:
+            for j in range(n):
+                out[j] = <gathered_type>row[j]
         out += n
 
 

@@ -199,54 +199,43 @@ static void multiply_tile(int rows, int cols, int unit, ptrdiff_t k, const real 
 /* A result of at most a vector of columns, closed up: c(i, j) = sum_p a(i, p) b(p, j) + bias(j), its
    rows `cols` apart. bias is readable for a vector. A row's vector also writes on what the next row
    then overwrites: c is writable for a vector beyond its end. */
-static ALWAYS_INLINE void narrow_body(const int rows, const int unit, ptrdiff_t k, const real *a,
-                                      ptrdiff_t a_step, const real *b, ptrdiff_t b_step,
-                                      const vector bias, real *c, ptrdiff_t cols)
-{
-    vector sum[NARROW_ROWS];
-    ptrdiff_t p;
-    int i;
-#pragma GCC unroll 16
-    for (i = 0; i < rows; i++)
-        sum[i] = (vector){0};
-    for (p = 0; p < k; p++) {
-        const vector row = *(const loose_vector *)b;
-        b += b_step;
-#pragma GCC unroll 16
-        for (i = 0; i < rows; i++) {
-            const real one = unit ? a[i] : a[i * a_step];
-            sum[i] = MULTIPLY_ADD(one - (vector){0}, row, sum[i]);
-        }
-        a += unit ? a_step : 1;
-    }
-#pragma GCC unroll 16
-    for (i = 0; i < rows; i++)
-        *(loose_vector *)(c + i * cols) = sum[i] + bias;
-}
-
-#define NARROW_CASE(count)                                                                       \
-    for (; rows >= count; rows -= count, a += count * (unit ? 1 : a_step), c += count * cols)    \
-        if (unit)                                                                                \
-            narrow_body(count, 1, k, a, a_step, b, b_step, added, c, cols);                      \
-        else                                                                                     \
-            narrow_body(count, 0, k, a, a_step, b, b_step, added, c, cols);
+#define NARROW(name) name##_whole
+#define NARROW_BYTES VECTOR_BYTES
+#define NARROW_ADD(a, b, c) MULTIPLY_ADD(a, b, c)
+#include "narrow.h"
+#if defined(__AVX512F__)
+/* Half and a quarter of a vector: some processors do two of them in the time of a whole one, and less
+   is written over again. */
+#define NARROW(name) name##_half
+#define NARROW_BYTES (VECTOR_BYTES / 2)
+#if NNCORE_DOUBLE
+#define NARROW_ADD(a, b, c) ((vector_half)_mm256_fmadd_pd((__m256d)(a), (__m256d)(b), (__m256d)(c)))
+#else
+#define NARROW_ADD(a, b, c) ((vector_half)_mm256_fmadd_ps((__m256)(a), (__m256)(b), (__m256)(c)))
+#endif
+#include "narrow.h"
+#define NARROW(name) name##_quarter
+#define NARROW_BYTES (VECTOR_BYTES / 4)
+#if NNCORE_DOUBLE
+#define NARROW_ADD(a, b, c) ((vector_quarter)_mm_fmadd_pd((__m128d)(a), (__m128d)(b), (__m128d)(c)))
+#else
+#define NARROW_ADD(a, b, c) ((vector_quarter)_mm_fmadd_ps((__m128)(a), (__m128)(b), (__m128)(c)))
+#endif
+#include "narrow.h"
+#endif
 
 static void multiply_narrow(ptrdiff_t rows, ptrdiff_t cols, int unit, ptrdiff_t k, const real *a,
                             ptrdiff_t a_step, const real *b, ptrdiff_t b_step, const real *bias,
                             real *c)
 {
-    vector added = {0};
-    if (bias)
-        added = *(const loose_vector *)bias;
-#if NARROW_ROWS > 8
-    if (unit) { /* Else their addresses would need more registers than there are. */
-        NARROW_CASE(16)
-    }
+#if defined(__AVX512F__)
+    if (cols <= LANES_PER_VECTOR / 4)
+        multiply_quarter(rows, cols, unit, k, a, a_step, b, b_step, bias, c);
+    else if (cols <= LANES_PER_VECTOR / 2)
+        multiply_half(rows, cols, unit, k, a, a_step, b, b_step, bias, c);
+    else
 #endif
-    NARROW_CASE(8)
-    NARROW_CASE(4)
-    NARROW_CASE(2)
-    NARROW_CASE(1)
+        multiply_whole(rows, cols, unit, k, a, a_step, b, b_step, bias, c);
 }
 
 /* sums(j) = sum_i a(i, j) over rows `cols` <= a vector apart, in order. a is readable, and sums

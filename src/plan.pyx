@@ -5,6 +5,10 @@
 cdef enum:
     CLOCK_WORK = 20000
 
+# Row numbers of an order that are checked at once, before they are used.
+cdef enum:
+    CHECKED_AHEAD = 1024
+
 # Multiplications that take 5 to 50 ms on one thread: a heavy batch's longest part.
 cdef double PART_WORK = 5e8
 
@@ -40,10 +44,10 @@ cdef cnp.ndarray aligned(Py_ssize_t n, str dtype):
 cdef Py_ssize_t out_of(Py_ssize_t end, const long long* numbers, Py_ssize_t n) noexcept nogil:
     # The position of the first number that is not in 0..end-1, or -1.
     cdef Py_ssize_t i
-    cdef bint found = False
-    for i in range(n):      # without a branch for each
-        found |= <uint64_t>numbers[i] >= <uint64_t>end
-    if found:
+    cdef uint64_t signs = 0
+    for i in range(n):      # without a branch for each: of x and end - 1 - x one is negative
+        signs |= <uint64_t>numbers[i] | (<uint64_t>end - 1 - <uint64_t>numbers[i])
+    if signs >> 63:
         for i in range(n):
             if <uint64_t>numbers[i] >= <uint64_t>end:
                 return i
@@ -645,13 +649,9 @@ cdef class Executor:
     cdef Py_ssize_t fetch(self, const Source* x, const Source* t, const Source* r,
                           const long long* order, Py_ssize_t at, Py_ssize_t rows,
                           bint bind) noexcept nogil:
-        # Gather a batch. Returns the position of the first row number or label that is out of
-        # range, before anything was read with it, or -1.
+        # Gather a batch; the order was checked. Returns the position of the first label that is
+        # out of range, or -1.
         cdef Py_ssize_t bad
-        if order:
-            bad = out_of(x.rows, order + at, rows)
-            if bad >= 0:
-                return at + bad
         if t.data and self.takes_labels:
             gather(t, order, at, rows, self.labels)
             bad = out_of(self.n_out, self.labels, rows)
@@ -668,7 +668,7 @@ cdef class Executor:
         return -1
 
     cdef object out_of_range(self, Py_ssize_t at, const long long* order, Py_ssize_t rows):
-        # What fetch() found.
+        # What out_of() or fetch() found.
         if order and not 0 <= order[at] < rows:
             return ValueError(f"order[{at}] must be from 0 to {rows - 1}; received {order[at]}")
         return ValueError(f"labels must be from 0 to {self.n_out - 1}: row "
@@ -741,7 +741,7 @@ cdef class Executor:
         cdef double rate = 0, value, deadline
         cdef Py_ssize_t work = CLOCK_WORK   # the first batch is followed by a look
         cdef long long count = iteration
-        cdef Py_ssize_t bad = -1, period = 1, number = 0, n_watched
+        cdef Py_ssize_t bad = -1, period = 1, number = 0, n_watched, checked = 0, rows_checked
         cdef Executor other = None
         cdef bint watched
         if between is not None:
@@ -809,6 +809,14 @@ cdef class Executor:
                     at = first
                     while at < last:
                         rows = smaller(size, last - at)
+                        if numbers and at + rows > checked:
+                            rows_checked = smaller(larger(rows, CHECKED_AHEAD), last - at)
+                            bad = out_of(xs.rows, numbers + at, rows_checked)
+                            if bad >= 0:
+                                bad += at
+                                self.rows = 0   # nothing is loaded
+                                break
+                            checked = at + rows_checked
                         if rates:
                             rate = rates[done if n_rates > 1 else 0]
                         if number == 0:
@@ -891,7 +899,7 @@ cdef class Executor:
     def load(self, x, t=None, r=None, order=None, begin=0, rows=None):
         """Gather one batch, for execute() and read()."""
         cdef Source xs, ts, rs
-        cdef Py_ssize_t first = 0, last = 0, bad
+        cdef Py_ssize_t first = 0, last = 0, bad = -1
         cdef const long long* numbers
         self.enter()
         try:
@@ -903,7 +911,12 @@ cdef class Executor:
             if not 1 <= last - first <= self.capacity:
                 raise ValueError(f"a batch must have from 1 to {self.capacity} rows; "
                                  f"received {last - first}")
-            bad = self.fetch(&xs, &ts, &rs, numbers, first, last - first, False)
+            if numbers:
+                bad = out_of(xs.rows, numbers + first, last - first)
+            if bad >= 0:
+                bad += first
+            else:
+                bad = self.fetch(&xs, &ts, &rs, numbers, first, last - first, False)
             if bad >= 0:
                 self.rows = 0   # nothing is loaded: the labels may be any
                 raise self.out_of_range(bad, numbers, xs.rows)

@@ -1,0 +1,60 @@
+/* The matmul of a narrow result with vectors of one width: microkernel.h includes this once for each. It says
+   NARROW(name), the name for this width; NARROW_BYTES; and NARROW_ADD(a, b, c), a multiply-add of such vectors. */
+
+typedef real NARROW(vector) __attribute__((vector_size(NARROW_BYTES)));
+typedef real NARROW(loose) __attribute__((vector_size(NARROW_BYTES), aligned(sizeof(real)), may_alias));
+
+static ALWAYS_INLINE void NARROW(rows)(const int rows, const int unit, ptrdiff_t k, const real *a,
+                                       ptrdiff_t a_step, const real *b, ptrdiff_t b_step,
+                                       const NARROW(vector) bias, real *c, ptrdiff_t cols)
+{
+    NARROW(vector) sum[NARROW_ROWS];
+    ptrdiff_t p;
+    int i;
+#pragma GCC unroll 16
+    for (i = 0; i < rows; i++)
+        sum[i] = (NARROW(vector)){0};
+    for (p = 0; p < k; p++) {
+        const NARROW(vector) row = *(const NARROW(loose) *)b;
+        b += b_step;
+#pragma GCC unroll 16
+        for (i = 0; i < rows; i++) {
+            const real one = unit ? a[i] : a[i * a_step];
+            sum[i] = NARROW_ADD(one - (NARROW(vector)){0}, row, sum[i]);
+        }
+        a += unit ? a_step : 1;
+    }
+#pragma GCC unroll 16
+    for (i = 0; i < rows; i++)
+        *(NARROW(loose) *)(c + i * cols) = sum[i] + bias;
+}
+
+#define NARROW_CASE(count)                                                                       \
+    for (; rows >= count; rows -= count, a += count * (unit ? 1 : a_step), c += count * cols)    \
+        if (unit)                                                                                \
+            NARROW(rows)(count, 1, k, a, a_step, b, b_step, added, c, cols);                     \
+        else                                                                                     \
+            NARROW(rows)(count, 0, k, a, a_step, b, b_step, added, c, cols);
+
+static void NARROW(multiply)(ptrdiff_t rows, ptrdiff_t cols, int unit, ptrdiff_t k, const real *a,
+                             ptrdiff_t a_step, const real *b, ptrdiff_t b_step, const real *bias,
+                             real *c)
+{
+    NARROW(vector) added = {0};
+    if (bias)
+        added = *(const NARROW(loose) *)bias;
+#if NARROW_ROWS > 8
+    if (unit) { /* Else their addresses would need more registers than there are. */
+        NARROW_CASE(16)
+    }
+#endif
+    NARROW_CASE(8)
+    NARROW_CASE(4)
+    NARROW_CASE(2)
+    NARROW_CASE(1)
+}
+
+#undef NARROW_CASE
+#undef NARROW
+#undef NARROW_BYTES
+#undef NARROW_ADD
