@@ -351,13 +351,24 @@ cdef inline void exponentials_rows(const_restricted z, restricted e, Py_ssize_t 
         sums[i] = row_sum(e + i * cols, cols)
 
 
+cdef inline Py_ssize_t in_squares(Py_ssize_t rows, Py_ssize_t cols) noexcept nogil:
+    # How many of so many rows can be turned in squares of four: what these read and write beyond
+    # a row's end, up to three numbers, lies in the rows behind.
+    cdef Py_ssize_t behind = 0 if cols % 4 == 0 else (1 if cols > 1 else 3)
+    return (rows - behind) // 4 * 4 if rows > behind else 0
+
+
 cdef inline void turn_strips(const real* z, Py_ssize_t rows, Py_ssize_t cols,
                              real* strips) noexcept nogil:
     # Short rows as strips; the last is filled up with rows of 0.
-    cdef Py_ssize_t i, j, n
+    cdef Py_ssize_t i, j, n, squares
     while rows > 0:
         n = STRIP if STRIP < rows else rows
-        transpose(z, cols, n, cols, strips, STRIP)
+        squares = in_squares(rows, cols)
+        squares = n if n < squares else squares
+        transpose_squares(z, cols, squares, cols, strips, STRIP)
+        if squares < n:
+            transpose(z + squares * cols, cols, n - squares, cols, strips + squares, STRIP)
         if n < STRIP:
             for j in range(cols):
                 for i in range(n, STRIP):
@@ -369,8 +380,14 @@ cdef inline void turn_strips(const real* z, Py_ssize_t rows, Py_ssize_t cols,
 
 cdef inline void turn_back(const real* strips, Py_ssize_t rows, Py_ssize_t cols,
                            real* y) noexcept nogil:
+    cdef Py_ssize_t n, squares
     while rows > 0:
-        transpose(strips, STRIP, cols, STRIP if STRIP < rows else rows, y, cols)
+        n = STRIP if STRIP < rows else rows
+        squares = in_squares(rows, cols)
+        squares = n if n < squares else squares
+        transpose_squares(strips, STRIP, cols, squares, y, cols)
+        if squares < n:
+            transpose(strips + squares, STRIP, cols, n - squares, y + squares * cols, cols)
         y += STRIP * cols
         strips += cols * STRIP
         rows -= STRIP

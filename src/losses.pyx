@@ -119,6 +119,19 @@ cdef inline void columns(loss_formula value, loss_formula derivative, const_rest
     # the values first: two plain loops become vector code where one with a sum would not.
     cdef real scale = R(1) / <real>cols
     cdef Py_ssize_t i, n = rows * cols
+    if n < LANES_PER_VECTOR:
+        # A loop with two ends is not made into vectors, which for so few takes longer.
+        for i in range(LANES_PER_VECTOR):
+            if i == n:
+                break
+            dy[i] = value(y[i], t[i], alpha)
+        for i in range(rows):
+            values[i] = row_sum(dy + i * cols, cols) * scale
+        for i in range(LANES_PER_VECTOR):
+            if i == n:
+                break
+            dy[i] = derivative(y[i], t[i], alpha) * scale * factor
+        return
     for i in range(n):
         dy[i] = value(y[i], t[i], alpha)
     for i in range(rows):
@@ -261,6 +274,33 @@ cdef void loss_block(int kind, const_restricted y, const_restricted t, const lon
         multiply_by(dy, rows * cols, factor)
 
 
+cdef inline double sum_of(const real* values, Py_ssize_t n) noexcept nogil:
+    # Eight sums side by side: one alone would wait for each addition.
+    cdef double s[8]
+    cdef double total
+    cdef Py_ssize_t i = 0, l, whole = n - n % 8
+    if n < 8:
+        total = 0
+        for i in range(8):
+            if i == n:
+                break
+            total += values[i]
+        return total
+    for l in range(8):
+        s[l] = values[l]
+    i = 8
+    while i < whole:
+        for l in range(8):
+            s[l] += values[i + l]
+        i += 8
+    for l in range(4):
+        s[l] += s[l + 4]
+    total = (s[0] + s[2]) + (s[1] + s[3])
+    for i in range(whole, n):
+        total += values[i]
+    return total
+
+
 cdef double loss_rows(int kind, int reduction, const_restricted y, const_restricted t,
                       const long long* labels, const double* r, restricted dy, double* values,
                       Py_ssize_t rows, Py_ssize_t cols, real alpha) noexcept nogil:
@@ -283,13 +323,16 @@ cdef double loss_rows(int kind, int reduction, const_restricted y, const_restric
         loss_block(kind, y + at * cols, t + at * cols if t else NULL,
                    labels + at if labels else NULL, dy + at * cols, block_values, n, cols, alpha,
                    R(1) if r else <real>each)
-        for i in range(n):
-            factor = each * r[at + i] if r else each
-            total += factor * block_values[i]
-            if values:
+        if values:
+            for i in range(n):
                 values[at + i] = block_values[i]
-            if r:
+        if r:
+            for i in range(n):
+                factor = each * r[at + i]
+                total += factor * block_values[i]
                 multiply_by(dy + (at + i) * cols, cols, <real>factor)
+        else:
+            total += each * sum_of(block_values, n)
         at += n
     if kind == ROOT_MEAN_SQUARED_ERROR:
         total = sqrt(total)

@@ -37,6 +37,8 @@ cdef extern from "microkernel.h" nogil:
     real peak_rounds(long long n, real factor)
     void transpose(const real* source, Py_ssize_t source_step, Py_ssize_t rows, Py_ssize_t cols,
                    real* to, Py_ssize_t to_step)
+    void transpose_squares(const real* source, Py_ssize_t source_step, Py_ssize_t rows,
+                           Py_ssize_t cols, real* to, Py_ssize_t to_step)
 
 # Bytes of b's block, for the L2 cache.
 cdef enum:
@@ -484,6 +486,7 @@ cdef void multiply(Matmul* mm) noexcept nogil:
 cdef enum:
     LONG_ROW = 256
     MOST_LANES = 16         # of any instruction set's vector
+    LINE = 16               # parameters begin at multiples of it (nncore/plan.py's ALIGNMENT)
 
 
 cdef inline void add(const_restricted a, const_restricted b, restricted y,
@@ -687,20 +690,52 @@ cdef void column_sums(const real* dz, Py_ssize_t rows, Py_ssize_t cols, bint sla
 
 # The three matmuls of a dense layer.
 
-# A narrow result of few rows is one panel, and done at once, its scratch laid out as layout_of()
-# has it: describing the matmul and finding its way would cost more than a tiny net's arithmetic.
+# A plan's narrow result of few rows is one panel, and done at once, its scratch laid out as
+# layout_of() has it: describing the matmul and finding its way would cost more than a tiny net's
+# arithmetic. What is read may be read for a tile's width beyond its end.
+
+cdef inline bint is_short(Py_ssize_t rows, Py_ssize_t n, Py_ssize_t k) noexcept nogil:
+    return rows <= NARROW_PANEL and is_narrow(n, k, True)
+
+
+cdef inline void dense_short(const real* x, const real* w, const Forward* f, Py_ssize_t rows,
+                             Py_ssize_t n_in, Py_ssize_t n_out, real* scratch) noexcept nogil:
+    multiply_narrow(rows, n_out, False, n_in, x, n_in, w, n_out, f.b, scratch)
+    finish_forward(f, scratch, 0, rows * n_out)
+
+
+cdef inline void dense_backward_data_short(const real* dz, const real* w, const BackwardData* d,
+                                           Py_ssize_t rows, Py_ssize_t n_in, Py_ssize_t n_out,
+                                           real* scratch) noexcept nogil:
+    cdef real* panel = scratch + narrow_b_size(n_out)
+    if LANES_PER_VECTOR >= 4 and n_out <= MOST_LANES:
+        transpose_squares(w, n_out, n_in, n_out, scratch, LANES_PER_VECTOR)
+    else:
+        transpose(w, n_out, n_in, n_out, scratch, LANES_PER_VECTOR)
+    multiply_narrow(rows, n_in, False, n_out, dz, n_out, scratch, LANES_PER_VECTOR, NULL, panel)
+    finish_backward_data(d, panel, 0, rows * n_in)
+
+
+cdef inline void dense_backward_weights_short(const real* x, const real* dz, real* dw,
+                                              real* db, Py_ssize_t rows, Py_ssize_t n_in,
+                                              Py_ssize_t n_out) noexcept nogil:
+    # dw, and db behind it, with 0 between them and to the end of db's last LINE numbers.
+    cdef Py_ssize_t l
+    multiply_narrow(n_in, n_out, True, rows, x, n_in, dz, n_out, NULL, dw)
+    for l in range(LINE):
+        dw[n_in * n_out + l] = 0
+    if db:
+        column_sums(dz, rows, n_out, True, db)
+        for l in range(LINE):
+            db[n_out + l] = 0
+
 
 cdef void dense(const real* x, const real* w, const Forward* f, Py_ssize_t rows,
                 Py_ssize_t n_in, Py_ssize_t n_out, bint slack, int n_threads, real* scratch,
                 Py_ssize_t scratch_step) noexcept nogil:
     # y = activation(x w + b); x (rows, n_in), w (n_in, n_out)
     cdef Matmul mm
-    cdef Forward rest
-    if rows <= NARROW_PANEL and is_narrow(n_out, n_in, slack):
-        multiply_narrow(rows, n_out, False, n_in, x, n_in, w, n_out, f.b, scratch)
-        finish_forward(f, scratch, 0, rows * n_out)
-        return
-    rest = f[0]
+    cdef Forward rest = f[0]
     mm.m = rows
     mm.n = n_out
     mm.k = n_in
@@ -731,14 +766,6 @@ cdef void dense_backward_data(const real* dz, const real* w, const BackwardData*
                               Py_ssize_t scratch_step) noexcept nogil:
     # dx = (dz w^T) * derivative; dz (rows, n_out), dx (rows, n_in)
     cdef Matmul mm
-    cdef real* panel
-    if rows <= NARROW_PANEL and is_narrow(n_in, n_out, True):
-        panel = scratch + narrow_b_size(n_out)
-        transpose(w, n_out, n_in, n_out, scratch, LANES_PER_VECTOR)
-        multiply_narrow(rows, n_in, False, n_out, dz, n_out, scratch, LANES_PER_VECTOR, NULL,
-                        panel)
-        finish_backward_data(d, panel, 0, rows * n_in)
-        return
     mm.m = rows
     mm.n = n_in
     mm.k = n_out
@@ -767,10 +794,6 @@ cdef void dense_backward_weights(const real* x, const real* dz, const BackwardWe
     # dw = x^T dz, then stored or used by the optimizer; dw (n_in, n_out), x's rows x_step apart.
     cdef Matmul mm
     cdef BackwardWeights row
-    if n_in <= NARROW_PANEL and is_narrow(n_out, rows, slack):
-        multiply_narrow(n_in, n_out, True, rows, x, x_step, dz, n_out, NULL, scratch)
-        gradient_epilogue(d, scratch, 0, n_in * n_out)
-        return
     if n_out == 1:
         # One column of n_in numbers is one row of them: dw^T = dz^T x.
         row = d[0]

@@ -602,4 +602,15 @@ static void transpose(const real *from, ptrdiff_t from_step, ptrdiff_t rows, ptr
     }
 }
 
+/* The same in whole squares: up to three rows and columns more than there are may be read, and written. In
+   this order what is written beyond the end of a row of `to` is written over where rows lie side by side. */
+static void transpose_squares(const real *from, ptrdiff_t from_step, ptrdiff_t rows, ptrdiff_t cols,
+                              real *to, ptrdiff_t to_step)
+{
+    ptrdiff_t i, p;
+    for (p = 0; p < cols; p += 4)
+        for (i = (rows - 1) & ~(ptrdiff_t)3; i >= 0; i -= 4)
+            transpose_square(from + i * from_step + p, from_step, to + p * to_step + i, to_step);
+}
+
 #endif

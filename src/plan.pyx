@@ -27,6 +27,8 @@ ctypedef struct Instruction:
     real* dz
     real* dy
     bint x_is_input, y_is_input, y_is_output, takes_labels, takes_weights, update
+    bint short              # a matmul that is narrow for up to NARROW_PANEL rows
+    Py_ssize_t both         # numbers of w and, behind it, b, that an update takes at once; or 0
     Py_ssize_t w_at, b_at           # in the flat parameter vector
     double alpha, beta, l1, l2, bias_l1, bias_l2
     uint64_t seed
@@ -306,15 +308,37 @@ cdef class Executor:
                 loss_cols = max(loss_cols, s.n_out)
             # The scratch of each matmul, and of a bias's gradient.
             if step.op == "dense":
+                s.short = is_narrow(s.n_out, s.n_in, True)
                 needed = max(needed, scratch_size(self.capacity, s.n_out, s.n_in))
             elif step.op == "dense_backward_data":
+                s.short = is_narrow(s.n_in, s.n_out, True)
                 needed = max(needed, scratch_size(self.capacity, s.n_in, s.n_out))
             elif step.op == "dense_backward_weights":
                 needed = max(needed, scratch_size(s.n_in, s.n_out, self.capacity),
                              2 * s.n_out + LANES_PER_VECTOR)
+                if is_short(s.n_in, s.n_out, NARROW_PANEL):
+                    s.short = s.update and self.is_one_update(s, step)
+                    needed = max(needed, s.both + 2 * LINE)
         self.scratch_step = round_up(needed, 64)
         self.loss_part = round_up(loss_cols * self.capacity, 64)
         self.provide(self.threads)
+
+    cdef bint is_one_update(self, Instruction* s, step) except *:
+        # Can w and b, with the unused numbers around b, be updated at once? s.both: how many.
+        cdef Py_ssize_t end = s.w_at + round_up(s.n_in * s.n_out, LINE)
+        if s.l1 != 0 or s.l2 != 0 or s.bias_l1 != 0 or s.bias_l2 != 0:
+            return False
+        if s.b:
+            if s.b_at != end:
+                return False
+            end += round_up(s.n_out, LINE)
+        for b in self.plan.buffers:
+            if b.arena == "parameters" and b.offset < end \
+                    and b.offset + b.rows * b.cols > s.w_at and b.offset != s.w_at \
+                    and (s.b == NULL or b.offset != s.b_at):
+                return False
+        s.both = smaller(end, self.n_parameters) - s.w_at
+        return True
 
     cdef void provide(self, int threads) except *:
         # Scratch for so many threads: first the loss's, then each thread's.
@@ -400,8 +424,44 @@ cdef class Executor:
         g.l2 = <real>s.bias_l2
         gradient_epilogue(&g, self.scratch, 0, s.n_out)
 
-    cdef void execute_step(self, const Instruction* s, Py_ssize_t rows, long long iteration,
-                           double* totals) noexcept nogil:
+    cdef void execute_short(self, const Instruction* s, Py_ssize_t rows) noexcept nogil:
+        # A narrow matmul of few rows.
+        cdef Forward f
+        cdef BackwardData d
+        cdef const real* x = self.x_now if s.x_is_input else s.x
+        if s.op == DENSE:
+            f.b = s.b
+            f.z = s.z
+            f.y = self.y_now if s.y_is_output and self.y_now else s.y
+            f.kind = s.kind
+            f.alpha = <real>s.alpha
+            dense_short(x, s.w, &f, rows, s.n_in, s.n_out, self.scratch)
+        elif s.op == DENSE_BACKWARD_DATA:
+            d.zy = s.z if s.z else s.y
+            d.dx = s.dx
+            d.kind = s.kind
+            d.alpha = <real>s.alpha
+            dense_backward_data_short(s.dz, s.w, &d, rows, s.n_in, s.n_out, self.scratch)
+        else:
+            dense_backward_weights_short(x, s.dz, self.scratch,
+                                         self.scratch + (s.b_at - s.w_at) if s.b else NULL,
+                                         rows, s.n_in, s.n_out)
+            if self.hyper.epsilon > 0 or self.optimizer < ADAGRAD:
+                update(&self.update, self.scratch, s.w_at, s.both)
+            else:   # what is 0 between w and b would become 0 / 0
+                update(&self.update, self.scratch, s.w_at, s.n_in * s.n_out)
+                if s.b:
+                    update(&self.update, self.scratch + (s.b_at - s.w_at), s.b_at, s.n_out)
+
+    cdef inline void execute_step(self, const Instruction* s, Py_ssize_t rows, long long iteration,
+                                  double* totals) noexcept nogil:
+        if s.short and rows <= NARROW_PANEL:
+            self.execute_short(s, rows)
+        else:
+            self.execute_any(s, rows, iteration, totals)
+
+    cdef void execute_any(self, const Instruction* s, Py_ssize_t rows, long long iteration,
+                          double* totals) noexcept nogil:
         cdef Forward f
         cdef BackwardData d
         cdef Py_ssize_t n = rows * s.n_out
