@@ -200,7 +200,8 @@ def update_into(str kind, real[:, ::1] w, const real[:, ::1] g, real[:, ::1] slo
     u.slots = start(slots)
     u.stride = n
     with nogil:
-        begin_update(&u, code, &h, learning_rate, iteration)
+        set_update(&u, code, &h)
+        begin_update(&u, &h, learning_rate, iteration)
         update(&u, start(g), 0, n)
 
 

@@ -310,7 +310,9 @@ cdef double loss_rows(int kind, int reduction, const_restricted y, const_restric
     # is that of the mean over twice the root.
     cdef real block_values[BLOCK_ROWS]
     cdef double total = 0, each = 1, weight = 0, factor
-    cdef Py_ssize_t i, at, block = rows_of_block(cols), n
+    cdef Py_ssize_t i, at, block = rows, n
+    if rows > BLOCK_ROWS or rows * cols > BLOCK_NUMBERS:
+        block = rows_of_block(cols)
     if reduction == SUM_OVER_BATCH_SIZE:
         each = 1 / <double>rows
     elif reduction == MEAN_WITH_SAMPLE_WEIGHT:

@@ -15,7 +15,8 @@ OPTIMIZERS = {"sgd": 0, "momentum": 1, "nesterov": 1, "adagrad": 1, "rmsprop": 1
 HYPER = ("momentum", "rho", "epsilon", "beta_1", "beta_2", "centered", "weight_decay")
 
 ctypedef struct Update:
-    # What an update needs, set once a step; `parameters` and `slots` are the flat vectors.
+    # What an update needs; `parameters` and `slots` are the flat vectors.
+    int kind
     real* parameters
     real* slots
     Py_ssize_t stride       # from one slot's vector to the next
@@ -154,15 +155,9 @@ cdef inline double power(double beta, double t) noexcept nogil:
     return pow(beta, t) if (1 - beta) * t < 38 else 0
 
 
-cdef void begin_update(Update* u, int kind, const Hyper* h, double learning_rate,
-                       long long iteration) noexcept nogil:
-    # The numbers of one step; `iteration` counts the steps before it.
-    cdef double t = <double>(iteration + 1)
-    cdef double rate = learning_rate
-    if kind == ADAM or kind == AMSGRAD:
-        rate = learning_rate * sqrt(1 - power(h.beta_2, t)) / (1 - power(h.beta_1, t))
-    u.rate = <real>rate
-    u.decay = <real>(learning_rate * h.weight_decay)
+cdef void set_update(Update* u, int kind, const Hyper* h) noexcept nogil:
+    # What is the same for every step.
+    u.kind = kind
     u.momentum = <real>h.momentum
     u.rho = <real>h.rho
     u.epsilon = <real>h.epsilon
@@ -177,6 +172,17 @@ cdef void begin_update(Update* u, int kind, const Hyper* h, double learning_rate
         u.n_slots = 2
     else:
         u.n_slots = 3 if kind == AMSGRAD or kind == RMSPROP_FULL else 1
+
+
+cdef inline void begin_update(Update* u, const Hyper* h, double learning_rate,
+                              long long iteration) noexcept nogil:
+    # The numbers of one step; `iteration` counts the steps before it.
+    cdef double t = <double>(iteration + 1)
+    cdef double rate = learning_rate
+    if u.kind == ADAM or u.kind == AMSGRAD:
+        rate = learning_rate * sqrt(1 - power(h.beta_2, t)) / (1 - power(h.beta_1, t))
+    u.rate = <real>rate
+    u.decay = <real>(learning_rate * h.weight_decay)
 
 
 cdef inline void add_penalty(restricted g, const_restricted w, Py_ssize_t n, real l1,

@@ -20,7 +20,6 @@ ctypedef struct Instruction:
     real* b
     real* z
     real* y
-    real* t
     real* dx
     real* dw
     real* db
@@ -56,6 +55,16 @@ cdef Py_ssize_t out_of(Py_ssize_t end, const long long* numbers, Py_ssize_t n) n
     return -1
 
 
+cdef inline bint is_plain(const Source* s) noexcept nogil:
+    # Is each row as the kernels read it?
+    return s.code == (9 if IS_DOUBLE else 8) and s.col_step == sizeof(real)
+
+
+cdef inline const real* row_of(const Source* s, const long long* order,
+                               Py_ssize_t at) noexcept nogil:
+    return <const real*>(s.data + (order[at] if order else at) * s.row_step)
+
+
 cdef class Executor:
     """Runs a plan with the compiled kernels.
 
@@ -88,6 +97,7 @@ cdef class Executor:
     cdef real* x_now
     cdef real* y_now
     cdef real* t_buffer
+    cdef real* t_now
     cdef long long* labels
     cdef double* r
     cdef real* scratch
@@ -146,6 +156,7 @@ cdef class Executor:
         self.labels = <long long*>cnp.PyArray_DATA(self.labels_)
         self.r = <double*>cnp.PyArray_DATA(self.r_) if plan.weights else NULL
         self.x_now = self.x_buffer
+        self.t_now = self.t_buffer
         self.gradients = None
         if any(b.arena == "gradients" for b in plan.buffers):
             self.gradients = aligned(plan.n_parameters, dtype)
@@ -285,7 +296,6 @@ cdef class Executor:
                              and step.y == plan.output)
             if step.t is not None:
                 s.takes_labels = buffers[step.t].arena == "labels"
-                s.t = NULL if s.takes_labels else self.t_buffer
             s.takes_weights = step.r is not None
             if step.w is not None:
                 s.rows = buffers[step.w].rows
@@ -394,6 +404,8 @@ cdef class Executor:
         self.hyper.beta_2 = hyper.get("beta_2", 0.0)
         self.hyper.centered = hyper.get("centered", 0.0)
         self.hyper.weight_decay = hyper.get("weight_decay", 0.0)
+        if self.optimizer >= 0:
+            set_update(&self.update, self.optimizer, &self.hyper)
 
     cdef void backward_weights(self, const Instruction* s, Py_ssize_t rows, Py_ssize_t at,
                                Py_ssize_t count) noexcept nogil:
@@ -487,12 +499,14 @@ cdef class Executor:
             drop(x, y, n, s.alpha, s.seed, iteration)
         elif s.op == LOSS:
             dy = s.dy if s.dy else self.loss_scratch
-            self.last_loss = loss_rows(s.kind, s.reduction, y, s.t,
+            self.last_loss = loss_rows(s.kind, s.reduction, y,
+                                       NULL if s.takes_labels else self.t_now,
                                        self.labels if s.takes_labels else NULL,
                                        self.r if s.takes_weights else NULL, dy, NULL, rows,
                                        s.n_out, <real>s.alpha)
         elif s.op == METRIC:
-            metric_rows(s.kind, y, s.t, self.labels if s.takes_labels else NULL,
+            metric_rows(s.kind, y, NULL if s.takes_labels else self.t_now,
+                        self.labels if s.takes_labels else NULL,
                         self.r if s.takes_weights else NULL, rows, s.n_out, s.alpha,
                         &totals[2 * s.index], &totals[2 * s.index + 1])
         elif s.op == PENALTY:
@@ -648,16 +662,18 @@ cdef class Executor:
         # run() returns every 50 ms for signals. A heavy batch, which can take longer, looks for
         # them within too while it has not begun to update: an exception leaves no half-made
         # update.
-        cdef Py_ssize_t k
+        cdef Py_ssize_t k = 0
         self.rows = rows
         self.last_loss = 0
         if self.optimizer >= 0:
-            begin_update(&self.update, self.optimizer, &self.hyper, rate, iteration)
-        for k in range(self.length):
-            if self.heavy and k <= self.first_update:
+            begin_update(&self.update, &self.hyper, rate, iteration)
+        if self.heavy:
+            while k < self.length and k <= self.first_update:
                 self.execute_heavy(&self.program[k], rows, iteration, totals)
-            else:
-                self.execute_step(&self.program[k], rows, iteration, totals)
+                k += 1
+        while k < self.length:
+            self.execute_step(&self.program[k], rows, iteration, totals)
+            k += 1
         return 0
 
     cdef void forward(self, Py_ssize_t rows) noexcept nogil:
@@ -718,7 +734,11 @@ cdef class Executor:
             if bad >= 0:
                 return at + bad
         elif t.data:
-            gather(t, order, at, rows, self.t_buffer)
+            self.t_now = self.t_buffer
+            if bind and rows == 1 and is_plain(t):
+                self.t_now = <real*>row_of(t, order, at)
+            else:
+                gather(t, order, at, rows, self.t_buffer)
         if r.data:
             gather(r, order, at, rows, self.r)
         if bind:
@@ -737,12 +757,17 @@ cdef class Executor:
     cdef void bind(self, const Source* x, const long long* order, Py_ssize_t at,
                    Py_ssize_t rows) noexcept nogil:
         # x_now: the rows where they lie when they can be read there, else gathered.
-        if (order == NULL and x.code == (9 if IS_DOUBLE else 8)
-                and x.col_step == sizeof(real) and x.row_step == x.cols * <Py_ssize_t>sizeof(real)):
-            self.x_now = <real*>(x.data + at * x.row_step)
+        if is_plain(x) and (rows == 1 or order == NULL
+                            and x.row_step == x.cols * <Py_ssize_t>sizeof(real)):
+            self.x_now = <real*>row_of(x, order, at)
         else:
             gather(x, order, at, rows, self.x_buffer)
             self.x_now = self.x_buffer
+
+    cdef void release(self) noexcept nogil:
+        # Nobody else's memory is looked at any longer.
+        self.x_now = self.x_buffer
+        self.t_now = self.t_buffer
 
     def run(self, x, t=None, r=None, *, order=None, begin=0, end=None, batch_size=None,
             iteration=0, learning_rates=None, losses=None, totals=None, seconds=float("inf"),
@@ -911,11 +936,11 @@ cdef class Executor:
                                 break
             finally:
                 set_float_mode(self.mode)
-                self.x_now = self.x_buffer
+                self.release()
                 if watched:
                     self.forget_watching()
                 if other is not None:
-                    other.x_now = other.x_buffer
+                    other.release()
             if bad >= 0:
                 raise self.out_of_range(bad, numbers, xs.rows)
             return done
@@ -999,7 +1024,7 @@ cdef class Executor:
         self.enter()
         try:
             if self.optimizer >= 0:
-                begin_update(&self.update, self.optimizer, &self.hyper, learning_rate, count)
+                begin_update(&self.update, &self.hyper, learning_rate, count)
             self.mode = flush_denormals()
             self.execute_step(&self.program[index], self.rows, count, sums)
             set_float_mode(self.mode)
