@@ -357,6 +357,21 @@ def test_no_thread_writes_beyond_its_scratch(dtype):
             assert spare >= 0, (m, n, k, n_threads, a_transposed, b_transposed)
 
 
+@pytest.mark.parametrize("k", [512, 1024, 1536, 2048])
+def test_rows_that_push_each_other_out_of_the_cache(dtype, k):
+    """Rows a multiple of 4 KB apart are copied side by side: the bits are those of other rows."""
+    rng = np.random.default_rng(13)
+    x = rng.normal(size=(31, k)).astype(dtype)
+    w = rng.normal(size=(k, 150)).astype(dtype)
+    whole = kernels.dense(x, w)
+    close(whole, x.astype(np.float64) @ w, dtype, absolute=16, scale=math.sqrt(k))
+    few = kernels.dense(x, w[:, :100])  # too few columns for copies to pay
+    np.testing.assert_array_equal(whole[:, :96], few[:, :96])
+    np.testing.assert_array_equal(kernels.dense(x, w, n_threads=3), whole)
+    dx = kernels.dense_backward_data(x, np.ascontiguousarray(w.T))
+    np.testing.assert_array_equal(dx, whole)
+
+
 def test_more_threads_than_a_thread_has_columns(dtype):
     rng = np.random.default_rng(11)
     x = rng.normal(size=(128, 512)).astype(dtype)

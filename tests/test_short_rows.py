@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from nncore import kernels
 
-ROWS = (1, 2, 15, 16, 17, 127, 128, 129, 300)
-COLS = (1, 2, 3, 10, 15, 16, 17)
+ROWS = (1, 2, 4, 5, 7, 15, 16, 17, 35, 127, 128, 129, 300)
+COLS = (1, 2, 3, 4, 5, 6, 10, 13, 15, 16, 17)
 TOLERANCE = {"float32": 3e-6, "float64": 1e-13}
 
 
