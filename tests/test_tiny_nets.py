@@ -79,9 +79,7 @@ def test_weights_and_biases_updated_together(name: str, dtype: str) -> None:
 def test_an_epsilon_that_becomes_0_leaves_the_gaps_alone() -> None:
     model = network((2, 2, 2), "float32")
     optimizer = optimizers.Adam()
-    plan = compile_plan(
-        model.layers, "train", loss=losses.MeanSquaredError(), optimizer=optimizer
-    )
+    plan = compile_plan(model.layers, "train", loss=losses.MeanSquaredError(), optimizer=optimizer)
     parameters = model.parameters.copy()
     slots = optimizer.initial_slots(plan.n_parameters, plan.dtype)
     executor = make_executor(plan, parameters, slots, batch_size=4)
