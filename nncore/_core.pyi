@@ -19,7 +19,6 @@ HYPER: tuple[str, ...]
 OBSERVATIONS: tuple[str, ...]
 OPS: dict[str, str]
 TABLES: Tables
-SOURCE_CODES: tuple[str, ...]
 
 _Array = NDArray[Any]
 
@@ -67,6 +66,7 @@ class Executor:
         iteration: int = 0,
         learning_rates: _Array | None = None,
         losses: _Array | None = None,
+        loss_totals: _Array | None = None,
         totals: _Array | None = None,
         seconds: float = ...,
         kept: Sequence[_Array] | None = None,

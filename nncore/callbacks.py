@@ -84,7 +84,11 @@ class Callback:
         mode : {"train", "test", "predict"}
             For which batches.
         """
-        return any(_overridden(self, hook) for hook in _BATCH_HOOKS[mode])
+        for hook in _BATCH_HOOKS[mode]:  # from its class, or set on the object
+            method = getattr(self, hook)
+            if getattr(method, "__func__", method) is not getattr(Callback, hook):
+                return True
+        return False
 
     def on_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
         """Be called before a training step: another name of ``on_train_batch_begin``."""
@@ -135,12 +139,6 @@ class Callback:
 
     def on_predict_end(self, logs: Logs | None = None) -> None:
         """Be called when ``predict`` ends."""
-
-
-def _overridden(callback: Callback, hook: str) -> bool:
-    """Return whether a callback has its own hook, from its class or set on the object."""
-    method = getattr(callback, hook)
-    return getattr(method, "__func__", method) is not getattr(Callback, hook)
 
 
 def check_callbacks(callbacks: object) -> None:

@@ -550,7 +550,7 @@ class Compiled:
                 optimizer.clipnorm,
                 optimizer.clipvalue,
                 optimizer.global_clipnorm,
-                *((layer.trainable, getattr(layer, "rate", 0.0)) for layer in self._layers),
+                *[(layer.trainable, getattr(layer, "rate", 0.0)) for layer in self._layers],
                 None if watch is None else watch.entries,
             )
         entry = self._executors.get(key)

@@ -80,6 +80,7 @@ class Executor(Protocol):
         iteration: int = 0,
         learning_rates: NDArray[Any] | None = None,
         losses: NDArray[Any] | None = None,
+        loss_totals: NDArray[Any] | None = None,
         totals: NDArray[Any] | None = None,
         seconds: float = ...,
         kept: Sequence[NDArray[Any]] | None = None,

@@ -50,33 +50,22 @@ class _Meter:
         self.compiled = [m for m in metrics if m.kernel is not None]
         self.python = [m for m in metrics if m.kernel is None]
         self.totals = np.zeros((len(self.compiled), 2))
-        self.loss_sum = 0.0
-        self.rows = 0
+        #: Sum of the batches' losses, each times its rows; and the rows.
+        self.loss_totals = np.zeros(2)
         for m in metrics:
             m.reset_state()
 
-    def add(self, losses: NDArray[np.float64], batch_size: int, rows: int) -> None:
-        """Add the losses of batches; all but the last have ``batch_size`` of the ``rows``.
-
-        One after the other, so that the sum does not depend on how a pass was sliced.
-        """
-        n = losses.size
-        if n == 1:
-            self.loss_sum += float(losses[0]) * rows
-        elif n:
-            terms = np.empty(n + 1)
-            terms[0] = self.loss_sum
-            with np.errstate(all="ignore"):
-                np.multiply(losses, batch_size, out=terms[1:])
-                terms[n] = losses[-1] * (rows - (n - 1) * batch_size)
-                self.loss_sum = float(np.add.accumulate(terms)[-1])
-        self.rows += rows
+    @property
+    def rows(self) -> int:
+        """Return how many rows have been read."""
+        return int(self.loss_totals[1])
 
     def logs(self) -> dict[str, float]:
         """Return loss and metrics so far; the loss is the mean weighted by rows."""
         for m, (total, count) in zip(self.compiled, self.totals.tolist(), strict=True):
             m.total, m.count = total, count
-        result = {"loss": self.loss_sum / self.rows if self.rows else 0.0}
+        total, rows = self.loss_totals.tolist()
+        result = {"loss": total / rows if rows else 0.0}
         for name, m in zip(self.names, self.metrics, strict=True):
             result[name] = float(m.result())
         return result
@@ -186,7 +175,7 @@ class Trainer(Compiled):
         executor = self._executor(mode, rows.r is not None, batch_size)
         steps = -(-(end - begin) // batch_size)
         stepwise = bool(meter.python) or callbacks is not None
-        losses = np.full(steps, _NOT_DONE).view(np.float64)
+        losses = _not_done(steps)
         iteration = optimizer.iterations if train else 0
         rates = optimizer.rates(iteration, steps) if train and not stepwise else _NO_RATE
         done, at, stop = 0, begin, end
@@ -226,7 +215,8 @@ class Trainer(Compiled):
                     executor, rows, order, at, stop, batch_size,
                     iteration=iteration + done,
                     learning_rates=rates if rates.size == 1 else rates[done:],
-                    losses=losses[done:], totals=meter.totals, seconds=SLICE, **rest,
+                    losses=losses[done:], loss_totals=meter.loss_totals, totals=meter.totals,
+                    seconds=SLICE, **rest,
                 )  # fmt: skip
                 running = False
                 if train:
@@ -237,8 +227,7 @@ class Trainer(Compiled):
                         executor.plan if recorded else None,
                     )  # fmt: skip
                 after = min(at + n * batch_size, stop)
-                meter.add(losses[done : done + n], batch_size, after - at)
-                if train and not self._reported and not math.isfinite(meter.loss_sum):
+                if train and not self._reported and not math.isfinite(meter.loss_totals[0]):
                     self._warn_not_finite(losses[done : done + n], epoch, step + done)
                 done += n
                 at = after
@@ -1012,7 +1001,7 @@ class Trainer(Compiled):
         executor = self._executor(mode, rows.r is not None, rows.n)
         if meter.python:
             self._update_python_metrics(meter, rows, None, 0, rows.n)
-        loss = np.full(1, _NOT_DONE).view(np.float64)
+        loss = _not_done(1)
         iteration, rates = 0, _NO_RATE
         if mode == "train":
             iteration = optimizer.iterations
@@ -1021,14 +1010,21 @@ class Trainer(Compiled):
         try:
             self._slice(
                 executor, rows, None, 0, rows.n, rows.n, iteration=iteration,
-                learning_rates=rates, losses=loss, totals=meter.totals,
+                learning_rates=rates, losses=loss, loss_totals=meter.loss_totals,
+                totals=meter.totals,
             )  # fmt: skip
         except BaseException:
             if mode == "train" and loss.view(np.uint64)[0] == _NOT_DONE:
                 optimizer.iterations = iteration
             raise
-        meter.add(loss, rows.n, rows.n)
         return _returned(meter.logs(), return_dict)
+
+
+def _not_done(steps: int) -> NDArray[np.float64]:
+    """Return room for the losses of so many steps, where it can be told which were written."""
+    losses = np.empty(steps, np.uint64)
+    losses.fill(_NOT_DONE)
+    return losses.view(np.float64)
 
 
 def _hook(callbacks: CallbackList, mode: str, end: str) -> Callable[[int, Any], None]:

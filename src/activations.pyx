@@ -77,7 +77,7 @@ cdef inline real gelu(real z, real alpha) noexcept nogil:
 cdef inline real gelu_derivative(real z, real alpha) noexcept nogil:
     # Phi(z) + z phi(z)
     cdef real c = 40 if z > 40 else (-40 if z < -40 else z)
-    return normal_cdf(z) + c * exp_(-c * c / R(2)) * R(0.3989422804014326779)
+    return normal_cdf(z) + c * exp_bounded(-c * c / R(2)) * R(0.3989422804014326779)
 
 
 cdef inline real gelu_tanh(real z, real alpha) noexcept nogil:
@@ -101,7 +101,7 @@ cdef inline real silu_derivative(real z, real alpha) noexcept nogil:
 
 cdef inline real softplus(real z, real alpha) noexcept nogil:
     # log(1 + e^z)
-    return (R(0) if z < 0 else z) + log1p_(exp_(-abs_(z)))
+    return (R(0) if z < 0 else z) + log1p_(exp_bounded(-abs_(z)))
 
 cdef inline real softplus_derivative(real z, real alpha) noexcept nogil:
     return sigmoid_(z)
@@ -118,7 +118,7 @@ cdef inline real softsign_derivative(real z, real alpha) noexcept nogil:
 cdef inline real mish(real z, real alpha) noexcept nogil:
     # z tanh(softplus(z)) with tanh(log(1 + e^z)) = p / (p + q); e = e^-|z| keeps p = e (e + 2) or
     # 1 + 2 e and q = 2 or 2 e^2 small. Left to itself gcc fuses p + q in a loop's vectors only.
-    cdef real e = exp_(-abs_(z))
+    cdef real e = exp_bounded(-abs_(z))
     cdef real p = fused(e, e, R(2) * e) if z < 0 else fused(R(2), e, R(1))
     cdef real both = fused(e, e + R(2), R(2)) if z < 0 else fused(R(2) * e, e, p)
     return z * (p / both)
@@ -129,7 +129,7 @@ cdef inline real mish_derivative(real z, real alpha) noexcept nogil:
     cdef real e, p, q, s
     if IS_DOUBLE:
         c = 800 if z > 800 else (-800 if z < -800 else z)
-    e = exp_(-abs_(c))
+    e = exp_bounded(-abs_(c))
     p = e * (e + R(2)) if z < 0 else R(1) + R(2) * e
     q = R(2) if z < 0 else R(2) * e * e
     s = (e if z < 0 else R(1)) / (R(1) + e)
@@ -161,7 +161,7 @@ cdef inline real relu6_derivative(real y, real alpha) noexcept nogil:
 
 cdef inline real log_sigmoid(real z, real alpha) noexcept nogil:
     # -log(1 + e^-z)
-    return (z if z < 0 else R(0)) - log1p_(exp_(-abs_(z)))
+    return (z if z < 0 else R(0)) - log1p_(exp_bounded(-abs_(z)))
 
 cdef inline real log_sigmoid_derivative(real z, real alpha) noexcept nogil:
     return sigmoid_(-z)
@@ -171,6 +171,10 @@ cdef inline void apply(formula f, const_restricted z, restricted y, Py_ssize_t n
                        real alpha) noexcept nogil:
     # y = f(z). The compiler copies this loop for every f and vectorises the copy.
     cdef Py_ssize_t i
+    if FEWEST_LANES < LANES_PER_VECTOR and n == FEWEST_LANES:
+        for i in range(FEWEST_LANES):
+            y[i] = f(z[i], alpha)
+        return
     for i in range(n):
         y[i] = f(z[i], alpha)
 
@@ -179,6 +183,10 @@ cdef inline void chain(formula derivative, const_restricted dy, const_restricted
                        restricted dx, Py_ssize_t n, real alpha) noexcept nogil:
     # dx = dy f'(z or y)
     cdef Py_ssize_t i
+    if FEWEST_LANES < LANES_PER_VECTOR and n == FEWEST_LANES:
+        for i in range(FEWEST_LANES):
+            dx[i] = dy[i] * derivative(zy[i], alpha)
+        return
     for i in range(n):
         dx[i] = dy[i] * derivative(zy[i], alpha)
 
@@ -225,6 +233,14 @@ cdef void activate_backward(int kind, const_restricted dy, const_restricted zy,
     elif kind == HARD_SIGMOID: chain(hard_sigmoid_derivative, dy, zy, dx, n, alpha)
     elif kind == RELU6: chain(relu6_derivative, dy, zy, dx, n, alpha)
     elif kind == LOG_SIGMOID: chain(log_sigmoid_derivative, dy, zy, dx, n, alpha)
+
+
+cdef inline Py_ssize_t whole_lanes(Py_ssize_t n) noexcept nogil:
+    # How many numbers to compute for n: few are not worth more loops than one vector's, with what
+    # lies behind them, whatever it is. What is read and written must have room for a vector.
+    if n <= FEWEST_LANES:
+        return FEWEST_LANES
+    return n if n > LANES_PER_VECTOR else LANES_PER_VECTOR
 
 
 # Softmax needs whole rows. Sums run in LANES partial sums so that they vectorise, in an
@@ -346,7 +362,7 @@ cdef inline void exponentials_rows(const_restricted z, restricted e, Py_ssize_t 
         for j in range(i * cols, (i + 1) * cols):
             e[j] = z[j] - largest[i]
     for j in range(rows * cols):
-        e[j] = exp_(e[j])
+        e[j] = exp_bounded(e[j])
     for i in range(rows):
         sums[i] = row_sum(e + i * cols, cols)
 
@@ -403,7 +419,7 @@ cdef inline void exponentials_strips(const real* z, Strips* s, Py_ssize_t rows,
         strip_distances(cols, s.distances + at * cols)
         at += STRIP
     for j in range(size * cols):
-        s.e[j] = exp_(s.distances[j])
+        s.e[j] = exp_bounded(s.distances[j])
     at = 0
     while at < size:
         strip_sums(cols, s.e + at * cols, s.sums + at)

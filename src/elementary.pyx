@@ -13,6 +13,7 @@ cdef extern from "real.h" nogil:
     real LN2_HIGH       # ln 2 in two parts; n * LN2_HIGH is exact
     real LN2_LOW
     real REAL_MAX
+    real REAL_MIN       # the smallest normal number
     real NOT_A_NUMBER
     real power_of_two(real n)                       # 2^n for integral n in the normal range
     real split_exponent(real x, real* exponent)     # x = m 2^e, sqrt(1/2) <= m < sqrt 2
@@ -24,41 +25,43 @@ cdef extern from "real.h" nogil:
 ctypedef real (*formula)(real, real) noexcept nogil
 
 
+# Polynomials are added up in pairs of terms, then pairs of pairs (Estrin 1960): the few numbers of
+# a tiny network would wait for each step of Horner's scheme. For many it takes as long.
+
 cdef inline real expm1_polynomial(real r) noexcept nogil:
     # e^r - 1 for |r| <= ln(2)/2. Relative error below 3e-9 (float), 3e-18 (double).
-    cdef real p
+    cdef real v = r * r, v2, p, q
     if IS_DOUBLE:
-        p = R(2.091468696808687723e-9)
-        p = p * r + R(2.510521700472074516e-8)
-        p = p * r + R(2.755727364311029533e-7)
-        p = p * r + R(2.755725540020642443e-6)
-        p = p * r + R(0.00002480158732554774122)
-        p = p * r + R(0.0001984126987482062527)
-        p = p * r + R(0.00138888888888837483)
-        p = p * r + R(0.008333333333326135126)
-        p = p * r + R(0.04166666666666666975)
-        p = p * r + R(0.1666666666666667099)
-        p = p * r + R(0.5)
+        v2 = v * v
+        p = ((R(0.5) + R(0.1666666666666667099) * r)
+             + v * (R(0.04166666666666666975) + R(0.008333333333326135126) * r))
+        q = ((R(0.00138888888888837483) + R(0.0001984126987482062527) * r)
+             + v * (R(0.00002480158732554774122) + R(2.755725540020642443e-6) * r))
+        q = q + v2 * ((R(2.755727364311029533e-7) + R(2.510521700472074516e-8) * r)
+                      + v * R(2.091468696808687723e-9))
+        p = p + v2 * q
     else:
-        p = R(0.0001989099082467365385)
-        p = p * r + R(0.001393364999630925043)
-        p = p * r + R(0.008333310925480900835)
-        p = p * r + R(0.04166646492528590541)
-        p = p * r + R(0.166666666816232314)
-        p = p * r + R(0.50000000134658092)
-    return r + r * r * p
+        q = ((R(0.04166646492528590541) + R(0.008333310925480900835) * r)
+             + v * (R(0.001393364999630925043) + R(0.0001989099082467365385) * r))
+        p = (R(0.50000000134658092) + R(0.166666666816232314) * r) + v * q
+    return r + v * p
 
 
-cdef inline real exp_(real x) noexcept nogil:
-    # e^x = 2^n e^r with n = round(x / ln 2). Saturates at the largest finite number;
-    # below EXP_LOW it is 0. 2^n is applied in two halves so that it cannot overflow.
-    cdef real n, half, r
-    x = EXP_HIGH if x > EXP_HIGH else x
+cdef inline real exp_bounded(real x) noexcept nogil:
+    # e^x for x <= EXP_HIGH: 2^n e^r with n = round(x / ln 2); below EXP_LOW it is 0. 2^n is applied
+    # in two halves, so that neither overflows.
+    cdef real n, half, r, s
     x = EXP_LOW if x < EXP_LOW else x
     n = rint_(x * R(1.442695040888963407))
     r = (x - n * LN2_HIGH) - n * LN2_LOW
     half = rint_(n / R(2))
-    return (R(1) + expm1_polynomial(r)) * power_of_two(half) * power_of_two(n - half)
+    s = power_of_two(half)
+    return (s + s * expm1_polynomial(r)) * power_of_two(n - half)
+
+
+cdef inline real exp_(real x) noexcept nogil:
+    # e^x; saturates at the largest finite number.
+    return exp_bounded(EXP_HIGH if x > EXP_HIGH else x)
 
 
 cdef inline real expm1_(real x) noexcept nogil:
@@ -75,23 +78,19 @@ cdef inline real expm1_(real x) noexcept nogil:
 
 cdef inline real log_mantissa(real m) noexcept nogil:
     # log m for sqrt(1/2) <= m < sqrt 2: log((1+s)/(1-s)) with s = (m-1)/(m+1).
-    cdef real s, v, p
+    cdef real s, v, v2, p, q
     s = (m - R(1)) / (m + R(1))
     v = s * s
+    v2 = v * v
     if IS_DOUBLE:
-        p = R(0.1308676700994817371)
-        p = p * v + R(0.1326875966856061269)
-        p = p * v + R(0.1538624020581347788)
-        p = p * v + R(0.181817956308847532)
-        p = p * v + R(0.2222222239180046933)
-        p = p * v + R(0.2857142857080323001)
-        p = p * v + R(0.4000000000000087761)
-        p = p * v + R(0.6666666666666666646)
+        p = ((R(0.6666666666666666646) + R(0.4000000000000087761) * v)
+             + v2 * (R(0.2857142857080323001) + R(0.2222222239180046933) * v))
+        q = ((R(0.181817956308847532) + R(0.1538624020581347788) * v)
+             + v2 * (R(0.1326875966856061269) + R(0.1308676700994817371) * v))
+        p = p + v2 * v2 * q
     else:
-        p = R(0.2333058193824189382)
-        p = p * v + R(0.2855081659971154867)
-        p = p * v + R(0.4000012187697200149)
-        p = p * v + R(0.6666666655445164633)
+        p = ((R(0.6666666655445164633) + R(0.4000012187697200149) * v)
+             + v2 * (R(0.2855081659971154867) + R(0.2333058193824189382) * v))
     return R(2) * s + s * v * p
 
 
@@ -118,7 +117,7 @@ cdef inline real tanh_(real x) noexcept nogil:
 
 cdef inline real sigmoid_(real x) noexcept nogil:
     # 1 / (1 + e^-x), written with e^-|x| so that nothing overflows and small values stay exact.
-    cdef real e = exp_(-abs_(x))
+    cdef real e = exp_bounded(-abs_(x))
     return (e if x < 0 else R(1)) / (R(1) + e)
 
 
@@ -156,7 +155,7 @@ cdef inline real normal_cdf(real x) noexcept nogil:
         p = p * u + R(0.5902283571041017219)
         p = p * u + <real>-0.8833944531698834572
         p = p * u + R(1.074006907088339703)
-        q = exp_(-a * a) * p / (R(2) * (a + R(3)))
+        q = exp_bounded(-a * a) * p / (R(2) * (a + R(3)))
     else:
         u = (a - R(2)) / (a + R(2))
         p = R(0.00008857682934291035084)
@@ -170,5 +169,5 @@ cdef inline real normal_cdf(real x) noexcept nogil:
         p = p * u + R(0.2794718915931107072)
         p = p * u + <real>-0.6871606250987087966
         p = p * u + R(1.021582705242022975)
-        q = exp_(-a * a) * p / (R(2) * (a + R(2)))
+        q = exp_bounded(-a * a) * p / (R(2) * (a + R(2)))
     return q if x < 0 else R(1) - q

@@ -23,11 +23,7 @@ ctypedef struct Source:
     # Rows of `cols` numbers of one type; steps are in bytes.
     const char* data
     Py_ssize_t rows, cols, row_step, col_step, itemsize
-    int code                # SOURCE_CODES' position, which is source_type's too
-
-
-# NumPy's kind and item size, in source_type's order; a bool is read as a uint8.
-SOURCE_CODES = ("u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f4", "f8")
+    int code                # source_type's position
 
 
 cdef enum:
@@ -103,41 +99,58 @@ cdef void gather(const Source* s, const long long* order, Py_ssize_t begin, Py_s
         set_float_mode(mode)
 
 
+cdef int source_code(cnp.ndarray a) noexcept:
+    # The position in source_type of what `a` holds (a bool is read as a uint8), or -1.
+    cdef char kind = a.descr.kind
+    cdef Py_ssize_t size = cnp.PyArray_ITEMSIZE(a)
+    if not cnp.PyArray_ISNOTSWAPPED(a):
+        return -1
+    if kind == c"f":
+        return 8 if size == 4 else (9 if size == 8 else -1)
+    if kind == c"i" or kind == c"u" or kind == c"b":
+        return ((0 if size == 1 else 2 if size == 2 else 4 if size == 4 else 6)
+                + (1 if kind == c"i" else 0))
+    return -1
+
+
 cdef Source read_source(array, str name, Py_ssize_t cols) except *:
     # How to read `array` as rows of `cols` numbers; the caller keeps the array alive.
     cdef Source s
-    if not isinstance(array, np.ndarray):
+    cdef cnp.ndarray a
+    cdef Py_ssize_t width = 1, step
+    cdef int k, ndim
+    if not cnp.PyArray_Check(array):
         raise TypeError(f"{name} must be a NumPy array; received {type(array).__name__}. "
                         f"Use numpy.asarray")
-    if array.ndim < 1:
+    a = array
+    ndim = cnp.PyArray_NDIM(a)
+    if ndim < 1:
         raise ValueError(f"{name} must have rows; received a single number")
-    code = "u1" if array.dtype.kind == "b" else f"{array.dtype.kind}{array.dtype.itemsize}"
-    if code not in SOURCE_CODES or not array.dtype.isnative:
+    s.code = source_code(a)
+    if s.code < 0:
         raise TypeError(f"{name} must hold integers, float32 or float64 in native byte order; "
                         f"received dtype {array.dtype.str}. Use astype")
-    width = 1
-    for n in array.shape[1:]:
-        width *= n
+    for k in range(1, ndim):
+        width *= cnp.PyArray_DIM(a, k)
     if width != cols:
         raise ValueError(f"{name} must have {cols} numbers a row; received shape {array.shape}")
-    s.itemsize = array.dtype.itemsize
-    s.code = SOURCE_CODES.index(code)
-    s.rows = array.shape[0]
+    s.itemsize = cnp.PyArray_ITEMSIZE(a)
+    s.rows = cnp.PyArray_DIM(a, 0)
     s.cols = cols
-    s.row_step = array.strides[0]
+    s.row_step = cnp.PyArray_STRIDE(a, 0)
     s.col_step = s.itemsize
-    if array.ndim == 2:
-        s.col_step = array.strides[1]
+    if ndim == 2:
+        s.col_step = cnp.PyArray_STRIDE(a, 1)
     else:
         step = s.itemsize
-        for n, stride in zip(reversed(array.shape[1:]), reversed(array.strides[1:])):
-            if n != 1 and stride != step:
+        for k in range(ndim - 1, 0, -1):
+            if cnp.PyArray_DIM(a, k) != 1 and cnp.PyArray_STRIDE(a, k) != step:
                 raise ValueError(f"{name} must have C-contiguous rows; received shape "
                                  f"{array.shape}, strides {array.strides}. "
                                  f"Use numpy.ascontiguousarray")
-            step *= n
-    if not array.flags.aligned or s.col_step % s.itemsize or s.row_step % s.itemsize:
+            step *= cnp.PyArray_DIM(a, k)
+    if not cnp.PyArray_ISALIGNED(a) or s.col_step % s.itemsize or s.row_step % s.itemsize:
         raise ValueError(f"{name} must be aligned to its item size; received strides "
                          f"{array.strides}. Use numpy.ascontiguousarray")
-    s.data = <const char*>cnp.PyArray_DATA(array)
+    s.data = <const char*>cnp.PyArray_DATA(a)
     return s

@@ -65,7 +65,7 @@ cdef inline real log_cosh(real y, real t, real alpha) noexcept nogil:
     cdef real e = abs_(y - t)
     cdef real q = expm1_(-e if e < 1 else -R(1))
     cdef real near = log1p_(q * q / (R(2) * (R(1) + q)))
-    cdef real far = e + log1p_(exp_(-R(2) * e)) - R(0.6931471805599453094)
+    cdef real far = e + log1p_(exp_bounded(-R(2) * e)) - R(0.6931471805599453094)
     return near if e < 1 else far
 
 cdef inline real log_cosh_derivative(real y, real t, real alpha) noexcept nogil:
@@ -106,7 +106,7 @@ cdef inline real binary_derivative(real y, real t, real alpha) noexcept nogil:
 cdef inline real sigmoid_binary(real z, real t, real alpha) noexcept nogil:
     # max(z, 0) - z t + log(1 + e^-|z|): binary cross-entropy of sigmoid(z)
     t = smoothed(t, alpha)
-    return (R(0) if z < 0 else z) - z * t + log1p_(exp_(-abs_(z)))
+    return (R(0) if z < 0 else z) - z * t + log1p_(exp_bounded(-abs_(z)))
 
 cdef inline real sigmoid_binary_derivative(real z, real t, real alpha) noexcept nogil:
     return sigmoid_(z) - smoothed(t, alpha)
@@ -119,25 +119,50 @@ cdef inline void columns(loss_formula value, loss_formula derivative, const_rest
     # the values first: two plain loops become vector code where one with a sum would not.
     cdef real scale = R(1) / <real>cols
     cdef Py_ssize_t i, n = rows * cols
-    if n < LANES_PER_VECTOR:
-        # A loop with two ends is not made into vectors, which for so few takes longer.
-        for i in range(LANES_PER_VECTOR):
-            if i == n:
-                break
-            dy[i] = value(y[i], t[i], alpha)
-        for i in range(rows):
-            values[i] = row_sum(dy + i * cols, cols) * scale
-        for i in range(LANES_PER_VECTOR):
-            if i == n:
-                break
-            dy[i] = derivative(y[i], t[i], alpha) * scale * factor
-        return
     for i in range(n):
         dy[i] = value(y[i], t[i], alpha)
     for i in range(rows):
         values[i] = row_sum(dy + i * cols, cols) * scale
     for i in range(n):
         dy[i] = derivative(y[i], t[i], alpha) * scale * factor
+
+
+cdef inline double few(loss_formula value, loss_formula derivative, const_restricted y,
+                       const_restricted t, restricted dy, Py_ssize_t rows, Py_ssize_t cols,
+                       real alpha, real factor) noexcept nogil:
+    # columns() and the sum of its values, number after number: its loops take longer to begin.
+    cdef real scale = R(1) / <real>cols, sum
+    cdef double total = 0
+    cdef Py_ssize_t _, j
+    for _ in range(rows):
+        sum = 0
+        for j in range(cols):
+            sum += value(y[j], t[j], alpha)
+            dy[j] = derivative(y[j], t[j], alpha) * scale * factor
+        total += sum * scale
+        y += cols
+        t += cols
+        dy += cols
+    return total
+
+
+cdef double loss_of_few(int kind, const_restricted y, const_restricted t, restricted dy,
+                        Py_ssize_t rows, Py_ssize_t cols, real alpha,
+                        real factor) noexcept nogil:
+    # The sum of the rows' losses, each a mean over columns, and factor times its derivative.
+    if kind == MEAN_SQUARED_ERROR or kind == ROOT_MEAN_SQUARED_ERROR:
+        return few(squared, squared_derivative, y, t, dy, rows, cols, alpha, factor)
+    if kind == MEAN_ABSOLUTE_ERROR:
+        return few(absolute, absolute_derivative, y, t, dy, rows, cols, alpha, factor)
+    if kind == HUBER:
+        return few(huber, huber_derivative, y, t, dy, rows, cols, alpha, factor)
+    if kind == LOG_COSH:
+        return few(log_cosh, log_cosh_derivative, y, t, dy, rows, cols, alpha, factor)
+    if kind == POISSON:
+        return few(poisson, poisson_derivative, y, t, dy, rows, cols, alpha, factor)
+    if kind == BINARY_CROSSENTROPY:
+        return few(binary, binary_derivative, y, t, dy, rows, cols, alpha, factor)
+    return few(sigmoid_binary, sigmoid_binary_derivative, y, t, dy, rows, cols, alpha, factor)
 
 
 cdef void softmax_crossentropy_strips(const real* z, const real* t, const long long* labels,
@@ -274,8 +299,9 @@ cdef void loss_block(int kind, const_restricted y, const_restricted t, const lon
         multiply_by(dy, rows * cols, factor)
 
 
-cdef inline double sum_of(const real* values, Py_ssize_t n) noexcept nogil:
-    # Eight sums side by side: one alone would wait for each addition.
+cdef inline double sum_of(const real* values, const double* r, Py_ssize_t n) noexcept nogil:
+    # sum_i r_i values_i (r NULL: all 1) as eight sums side by side: one alone would wait for each
+    # addition.
     cdef double s[8]
     cdef double total
     cdef Py_ssize_t i = 0, l, whole = n - n % 8
@@ -284,20 +310,20 @@ cdef inline double sum_of(const real* values, Py_ssize_t n) noexcept nogil:
         for i in range(8):
             if i == n:
                 break
-            total += values[i]
+            total += r[i] * values[i] if r else values[i]
         return total
     for l in range(8):
-        s[l] = values[l]
+        s[l] = r[l] * values[l] if r else values[l]
     i = 8
     while i < whole:
         for l in range(8):
-            s[l] += values[i + l]
+            s[l] += r[i + l] * values[i + l] if r else values[i + l]
         i += 8
     for l in range(4):
         s[l] += s[l + 4]
     total = (s[0] + s[2]) + (s[1] + s[3])
     for i in range(whole, n):
-        total += values[i]
+        total += r[i] * values[i] if r else values[i]
     return total
 
 
@@ -320,6 +346,10 @@ cdef double loss_rows(int kind, int reduction, const_restricted y, const_restric
             weight += r[i] if r else 1
         each = 1 / weight if weight != 0 else 0
     at = 0
+    if rows < 8 and rows * cols < LANES_PER_VECTOR and not r and not values \
+            and (kind <= BINARY_CROSSENTROPY or kind == SIGMOID_BINARY_CROSSENTROPY):
+        total = each * loss_of_few(kind, y, t, dy, rows, cols, alpha, <real>each)
+        at = rows
     while at < rows:
         n = block if block < rows - at else rows - at
         loss_block(kind, y + at * cols, t + at * cols if t else NULL,
@@ -330,11 +360,10 @@ cdef double loss_rows(int kind, int reduction, const_restricted y, const_restric
                 values[at + i] = block_values[i]
         if r:
             for i in range(n):
-                factor = each * r[at + i]
-                total += factor * block_values[i]
-                multiply_by(dy + (at + i) * cols, cols, <real>factor)
+                multiply_by(dy + (at + i) * cols, cols, <real>(each * r[at + i]))
+            total += each * sum_of(block_values, r + at, n)
         else:
-            total += each * sum_of(block_values, n)
+            total += each * sum_of(block_values, NULL, n)
         at += n
     if kind == ROOT_MEAN_SQUARED_ERROR:
         total = sqrt(total)

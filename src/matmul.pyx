@@ -4,8 +4,9 @@
 #
 # Loops (after Goto and van de Geijn 2008): columns in blocks, p in blocks, then tiles, row by row
 # of them. A tile's panel of a (rows x p) stays in the L1 cache, the block's panels of b
-# (p x columns) in L2. a is read where it lies: a tile takes one number at a time from it. b is
-# copied (packed) where several tiles of rows read it, by the first of them as it multiplies.
+# (p x columns) in L2. a is read where it lies: a tile takes one number at a time from it (lines
+# that would push each other out of the cache are copied side by side). b is copied (packed)
+# where several tiles of rows read it, by the first of them as it multiplies.
 # p runs in order within a block, and block sums are added in order; the blocks depend on the
 # shape alone, so the result does not depend on copies or on the number of threads.
 
@@ -13,9 +14,11 @@ cdef extern from "microkernel.h" nogil:
     const int TILE_ROWS
     const int TILE_COLS
     const int LANES_PER_VECTOR
+    const int FEWEST_LANES
     const int VECTOR_BYTES
     const bint NNCORE_VECTOR_EXTENSIONS
     const int NNCORE_SLACK
+    const int SHORT_COLS
     void prefetch(const void* p)
     void prefetch_to_read(const void* p)
     void multiply_tile(int rows, int cols, int unit, Py_ssize_t k, const real* a,
@@ -692,28 +695,48 @@ cdef void column_sums(const real* dz, Py_ssize_t rows, Py_ssize_t cols, bint sla
 
 # A plan's narrow result of few rows is one panel, and done at once, its scratch laid out as
 # layout_of() has it: describing the matmul and finding its way would cost more than a tiny net's
-# arithmetic. What is read may be read for a tile's width beyond its end.
+# arithmetic. What is read may be read for NNCORE_SLACK numbers beyond its end. `room`: the result
+# may be written for a vector's width beyond its end.
 
-cdef inline bint is_short(Py_ssize_t rows, Py_ssize_t n, Py_ssize_t k) noexcept nogil:
+cdef inline bint has_few_rows(Py_ssize_t rows, Py_ssize_t n, Py_ssize_t k) noexcept nogil:
     return rows <= NARROW_PANEL and is_narrow(n, k, True)
 
 
-cdef inline void dense_short(const real* x, const real* w, const Forward* f, Py_ssize_t rows,
-                             Py_ssize_t n_in, Py_ssize_t n_out, real* scratch) noexcept nogil:
+cdef inline void dense_short(const real* x, const real* w, const Forward* f, bint room,
+                             Py_ssize_t rows, Py_ssize_t n_in, Py_ssize_t n_out,
+                             real* scratch) noexcept nogil:
+    cdef Py_ssize_t n = rows * n_out
+    if not room:
+        multiply_narrow(rows, n_out, False, n_in, x, n_in, w, n_out, f.b, scratch)
+        finish_forward(f, scratch, 0, n)
+        return
+    if f.kind == LINEAR and not f.z:
+        multiply_narrow(rows, n_out, False, n_in, x, n_in, w, n_out, f.b, f.y)
+        return
     multiply_narrow(rows, n_out, False, n_in, x, n_in, w, n_out, f.b, scratch)
-    finish_forward(f, scratch, 0, rows * n_out)
+    if f.z:
+        memcpy(f.z, scratch, n * sizeof(real))
+    activate(f.kind, scratch, f.y, whole_lanes(n), f.alpha)
 
 
 cdef inline void dense_backward_data_short(const real* dz, const real* w, const BackwardData* d,
-                                           Py_ssize_t rows, Py_ssize_t n_in, Py_ssize_t n_out,
-                                           real* scratch) noexcept nogil:
+                                           bint room, Py_ssize_t rows, Py_ssize_t n_in,
+                                           Py_ssize_t n_out, real* scratch) noexcept nogil:
     cdef real* panel = scratch + narrow_b_size(n_out)
-    if LANES_PER_VECTOR >= 4 and n_out <= MOST_LANES:
+    if LANES_PER_VECTOR >= 4 and n_out <= SHORT_COLS:
         transpose_squares(w, n_out, n_in, n_out, scratch, LANES_PER_VECTOR)
     else:
         transpose(w, n_out, n_in, n_out, scratch, LANES_PER_VECTOR)
+    if not room:
+        multiply_narrow(rows, n_in, False, n_out, dz, n_out, scratch, LANES_PER_VECTOR, NULL,
+                        panel)
+        finish_backward_data(d, panel, 0, rows * n_in)
+        return
+    if d.kind == LINEAR:
+        multiply_narrow(rows, n_in, False, n_out, dz, n_out, scratch, LANES_PER_VECTOR, NULL, d.dx)
+        return
     multiply_narrow(rows, n_in, False, n_out, dz, n_out, scratch, LANES_PER_VECTOR, NULL, panel)
-    finish_backward_data(d, panel, 0, rows * n_in)
+    activate_backward(d.kind, panel, d.zy, d.dx, whole_lanes(rows * n_in), d.alpha)
 
 
 cdef inline void dense_backward_weights_short(const real* x, const real* dz, real* dw,

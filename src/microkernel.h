@@ -37,11 +37,21 @@
 #endif
 
 #define LANES_PER_VECTOR ((int)(VECTOR_BYTES / sizeof(real)))
+/* Lanes of the narrowest vectors that narrow results are computed with. What is stored in one and read in
+   a wider one at once has to wait. */
+#if defined(__AVX512F__) && (defined(__GNUC__) || defined(__clang__)) && !defined(NNCORE_PLAIN_C)
+#define FEWEST_LANES (LANES_PER_VECTOR / 4)
+#else
+#define FEWEST_LANES LANES_PER_VECTOR
+#endif
 #define TILE_COLS (TILE_VECTORS * LANES_PER_VECTOR)
 
-/* Numbers beyond the end of every array of the executor that may be read: no tile reads further. */
+/* Numbers beyond the end of every array of the executor that may be read: neither a tile nor the last square
+   of a turned matrix of short rows reads further. */
 #define NNCORE_SLACK 64
+#define SHORT_COLS 16 /* of a short row, at most */
 typedef char tile_is_within_slack[TILE_COLS <= NNCORE_SLACK ? 1 : -1];
+typedef char squares_are_within_slack[3 * SHORT_COLS + 3 <= NNCORE_SLACK ? 1 : -1];
 
 /* NNCORE_PLAIN_C: take the other half, as cl does, with any compiler, to test it. */
 #if (defined(__GNUC__) || defined(__clang__)) && !defined(NNCORE_PLAIN_C)
@@ -229,7 +239,7 @@ static void multiply_narrow(ptrdiff_t rows, ptrdiff_t cols, int unit, ptrdiff_t 
                             real *c)
 {
 #if defined(__AVX512F__)
-    if (cols <= LANES_PER_VECTOR / 4)
+    if (cols <= FEWEST_LANES)
         multiply_quarter(rows, cols, unit, k, a, a_step, b, b_step, bias, c);
     else if (cols <= LANES_PER_VECTOR / 2)
         multiply_half(rows, cols, unit, k, a, a_step, b, b_step, bias, c);
@@ -242,10 +252,14 @@ static void multiply_narrow(ptrdiff_t rows, ptrdiff_t cols, int unit, ptrdiff_t 
    writable, for a whole vector. */
 static void sum_narrow_rows(ptrdiff_t rows, ptrdiff_t cols, const real *a, real *sums)
 {
-    vector sum = {0};
-    for (; rows > 0; rows--, a += cols)
-        sum += *(const loose_vector *)a;
-    *(loose_vector *)sums = sum;
+#if defined(__AVX512F__)
+    if (cols <= FEWEST_LANES)
+        sum_rows_quarter(rows, cols, a, sums);
+    else if (cols <= LANES_PER_VECTOR / 2)
+        sum_rows_half(rows, cols, a, sums);
+    else
+#endif
+        sum_rows_whole(rows, cols, a, sums);
 }
 
 /* A tile of all its rows that also packs its columns of b, for the tiles below it. */
@@ -447,6 +461,7 @@ typedef real loose_quad __attribute__((vector_size(4 * sizeof(real)), aligned(si
 #define SHUFFLE(x, y, a, b, c, d) __builtin_shuffle(x, y, (int32_t __attribute__((vector_size(16)))){a, b, c, d})
 #endif
 
+/* to(p, i) = from(i, p), i < 4, p < 4, row after row of `to`: transpose_squares() relies on it. */
 static ALWAYS_INLINE void transpose_square(const real *from, ptrdiff_t from_step, real *to,
                                            ptrdiff_t to_step)
 {
@@ -569,8 +584,8 @@ static void multiply_column(ptrdiff_t rows, ptrdiff_t k, const real *a, ptrdiff_
 static void transpose_square(const real *from, ptrdiff_t from_step, real *to, ptrdiff_t to_step)
 {
     int i, p;
-    for (i = 0; i < 4; i++)
-        for (p = 0; p < 4; p++)
+    for (p = 0; p < 4; p++)
+        for (i = 0; i < 4; i++)
             to[p * to_step + i] = from[i * from_step + p];
 }
 
@@ -603,7 +618,8 @@ static void transpose(const real *from, ptrdiff_t from_step, ptrdiff_t rows, ptr
 }
 
 /* The same in whole squares: up to three rows and columns more than there are may be read, and written. In
-   this order what is written beyond the end of a row of `to` is written over where rows lie side by side. */
+   this order (and a square's: row after row of `to`) what is written beyond the end of a row of `to` is
+   written over where rows lie side by side. */
 static void transpose_squares(const real *from, ptrdiff_t from_step, ptrdiff_t rows, ptrdiff_t cols,
                               real *to, ptrdiff_t to_step)
 {

@@ -1,4 +1,4 @@
-/* The matmul of a narrow result with vectors of one width: microkernel.h includes this once for each. It says
+/* The matmul of a narrow result, and the sums of its columns, with vectors of one width: microkernel.h includes this once for each. It says
    NARROW(name), the name for this width; NARROW_BYTES; and NARROW_ADD(a, b, c), a multiply-add of such vectors. */
 
 typedef real NARROW(vector) __attribute__((vector_size(NARROW_BYTES)));
@@ -52,6 +52,14 @@ static void NARROW(multiply)(ptrdiff_t rows, ptrdiff_t cols, int unit, ptrdiff_t
     NARROW_CASE(4)
     NARROW_CASE(2)
     NARROW_CASE(1)
+}
+
+static void NARROW(sum_rows)(ptrdiff_t rows, ptrdiff_t cols, const real *a, real *sums)
+{
+    NARROW(vector) sum = {0};
+    for (; rows > 0; rows--, a += cols)
+        sum += *(const NARROW(loose) *)a;
+    *(NARROW(loose) *)sums = sum;
 }
 
 #undef NARROW_CASE

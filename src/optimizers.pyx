@@ -23,6 +23,7 @@ ctypedef struct Update:
     int n_slots
     real rate               # the learning rate, with Adam's bias corrections in it
     real decay              # learning rate times weight decay
+    bint keeps_zeros        # does a step leave unused numbers, whose gradients are 0, finite?
     real momentum, rho, epsilon, centered
     real less_rho, less_beta_1, less_beta_2     # 1 - rho ..., subtracted in double
     void (*function)(const Update*, const_restricted, restricted, restricted, restricted,
@@ -183,6 +184,8 @@ cdef inline void begin_update(Update* u, const Hyper* h, double learning_rate,
         rate = learning_rate * sqrt(1 - power(h.beta_2, t)) / (1 - power(h.beta_1, t))
     u.rate = <real>rate
     u.decay = <real>(learning_rate * h.weight_decay)
+    u.keeps_zeros = (u.rate <= REAL_MAX and u.decay <= REAL_MAX
+                     and (u.kind < ADAGRAD or u.epsilon >= REAL_MIN))
 
 
 cdef inline void add_penalty(restricted g, const_restricted w, Py_ssize_t n, real l1,

@@ -5,7 +5,7 @@
 cdef enum:
     CLOCK_WORK = 20000
 
-# Row numbers of an order that are checked at once, before they are used.
+# Row numbers of an order that are copied and checked at once, before they are used; or a batch's.
 cdef enum:
     CHECKED_AHEAD = 1024
 
@@ -27,6 +27,7 @@ ctypedef struct Instruction:
     real* dy
     bint x_is_input, y_is_input, y_is_output, takes_labels, takes_weights, update
     bint short              # a matmul that is narrow for up to NARROW_PANEL rows
+    bint room               # the result's buffer may be written for a vector beyond its end
     Py_ssize_t both         # numbers of w and, behind it, b, that an update takes at once; or 0
     Py_ssize_t w_at, b_at           # in the flat parameter vector
     double alpha, beta, l1, l2, bias_l1, bias_l2
@@ -84,7 +85,7 @@ cdef class Executor:
 
     cdef readonly object plan, parameters, slots, gradients, batch_size
     cdef object kept_shapes         # of each kept array: rows (0: the batch's), columns
-    cdef object work, x_, t_, labels_, r_, scratch_, lock
+    cdef object work, x_, t_, labels_, r_, order_, scratch_, lock
     cdef Instruction* program
     cdef Py_ssize_t length, first_update, capacity, n_in, n_out, n_parameters, scratch_step, rows
     cdef Py_ssize_t loss_part
@@ -99,6 +100,8 @@ cdef class Executor:
     cdef real* t_buffer
     cdef real* t_now
     cdef long long* labels
+    cdef long long* order       # a part of the caller's, `ahead` numbers at most
+    cdef Py_ssize_t ahead
     cdef double* r
     cdef real* scratch
     cdef real* loss_scratch
@@ -151,6 +154,9 @@ cdef class Executor:
         self.t_ = aligned(plan.n_targets * self.capacity + NNCORE_SLACK, dtype)
         self.labels_ = np.zeros(self.capacity if plan.labels else 1, dtype=np.int64)
         self.r_ = np.ones(self.capacity if plan.weights else 1, dtype=np.float64)
+        self.ahead = larger(self.capacity, CHECKED_AHEAD)
+        self.order_ = np.zeros(self.ahead, dtype=np.int64)
+        self.order = <long long*>cnp.PyArray_DATA(self.order_)
         self.x_buffer = <real*>cnp.PyArray_DATA(self.x_)
         self.t_buffer = <real*>cnp.PyArray_DATA(self.t_)
         self.labels = <long long*>cnp.PyArray_DATA(self.labels_)
@@ -319,36 +325,52 @@ cdef class Executor:
             # The scratch of each matmul, and of a bias's gradient.
             if step.op == "dense":
                 s.short = is_narrow(s.n_out, s.n_in, True)
+                s.room = self.has_room(step.y)
                 needed = max(needed, scratch_size(self.capacity, s.n_out, s.n_in))
             elif step.op == "dense_backward_data":
                 s.short = is_narrow(s.n_in, s.n_out, True)
+                s.room = self.has_room(step.dx)
                 needed = max(needed, scratch_size(self.capacity, s.n_in, s.n_out))
             elif step.op == "dense_backward_weights":
                 needed = max(needed, scratch_size(s.n_in, s.n_out, self.capacity),
                              2 * s.n_out + LANES_PER_VECTOR)
-                if is_short(s.n_in, s.n_out, NARROW_PANEL):
-                    s.short = s.update and self.is_one_update(s, step)
+                if has_few_rows(s.n_in, s.n_out, NARROW_PANEL):
+                    s.both = self.joint_update(s) if s.update else 0
+                    s.short = s.both > 0
                     needed = max(needed, s.both + 2 * LINE)
         self.scratch_step = round_up(needed, 64)
         self.loss_part = round_up(loss_cols * self.capacity, 64)
         self.provide(self.threads)
 
-    cdef bint is_one_update(self, Instruction* s, step) except *:
-        # Can w and b, with the unused numbers around b, be updated at once? s.both: how many.
-        cdef Py_ssize_t end = s.w_at + round_up(s.n_in * s.n_out, LINE)
-        if s.l1 != 0 or s.l2 != 0 or s.bias_l1 != 0 or s.bias_l2 != 0:
+    cdef bint has_room(self, number) except *:
+        # Is nothing of the work arena within the LINE columns from a buffer's beginning but itself?
+        b = self.plan.buffers[number]
+        if b.arena != "work":
             return False
+        for other in self.plan.buffers:
+            if other.arena == "work" and other is not b and other.offset < b.offset + LINE \
+                    and b.offset < other.offset + other.cols:
+                return False
+        return b.offset + LINE <= self.plan.n_work
+
+    cdef Py_ssize_t joint_update(self, const Instruction* s) except *:
+        # How many numbers, from w on, an update of w and b may take at once, unused ones between
+        # and behind them among them; 0 where it may not.
+        cdef Py_ssize_t end = s.w_at + round_up(s.n_in * s.n_out, LINE), first, size
+        if s.l1 != 0 or s.l2 != 0 or s.bias_l1 != 0 or s.bias_l2 != 0:
+            return 0
         if s.b:
             if s.b_at != end:
-                return False
+                return 0
             end += round_up(s.n_out, LINE)
         for b in self.plan.buffers:
-            if b.arena == "parameters" and b.offset < end \
-                    and b.offset + b.rows * b.cols > s.w_at and b.offset != s.w_at \
-                    and (s.b == NULL or b.offset != s.b_at):
-                return False
-        s.both = smaller(end, self.n_parameters) - s.w_at
-        return True
+            if b.arena == "parameters":
+                first, size = b.offset, b.rows * b.cols
+                if first < end and first + size > s.w_at \
+                        and (first, size) != (s.w_at, s.n_in * s.n_out) \
+                        and (s.b == NULL or (first, size) != (s.b_at, s.n_out)):
+                    return 0
+        return smaller(end, self.n_parameters) - s.w_at
 
     cdef void provide(self, int threads) except *:
         # Scratch for so many threads: first the loss's, then each thread's.
@@ -392,20 +414,24 @@ cdef class Executor:
     def set_hyper(self, hyper):
         """Set the optimizer's constants: a mapping with some of momentum, rho, epsilon,
         beta_1, beta_2, centered and weight_decay; the others are 0."""
+        cdef Hyper new
         for name, value in hyper.items():
             if name not in HYPER:
                 raise ValueError(f"unknown hyper-parameter {name!r}; known: {', '.join(HYPER)}")
             if not -1e300 < value < 1e300:
                 raise ValueError(f"{name} must be finite; received {value!r}")
-        self.hyper.momentum = hyper.get("momentum", 0.0)
-        self.hyper.rho = hyper.get("rho", 0.0)
-        self.hyper.epsilon = hyper.get("epsilon", 0.0)
-        self.hyper.beta_1 = hyper.get("beta_1", 0.0)
-        self.hyper.beta_2 = hyper.get("beta_2", 0.0)
-        self.hyper.centered = hyper.get("centered", 0.0)
-        self.hyper.weight_decay = hyper.get("weight_decay", 0.0)
+        new.momentum = hyper.get("momentum", 0.0)
+        new.rho = hyper.get("rho", 0.0)
+        new.epsilon = hyper.get("epsilon", 0.0)
+        new.beta_1 = hyper.get("beta_1", 0.0)
+        new.beta_2 = hyper.get("beta_2", 0.0)
+        new.centered = hyper.get("centered", 0.0)
+        new.weight_decay = hyper.get("weight_decay", 0.0)
+        self.enter()    # not while a batch is under way
+        self.hyper = new
         if self.optimizer >= 0:
             set_update(&self.update, self.optimizer, &self.hyper)
+        self.leave()
 
     cdef void backward_weights(self, const Instruction* s, Py_ssize_t rows, Py_ssize_t at,
                                Py_ssize_t count) noexcept nogil:
@@ -447,18 +473,18 @@ cdef class Executor:
             f.y = self.y_now if s.y_is_output and self.y_now else s.y
             f.kind = s.kind
             f.alpha = <real>s.alpha
-            dense_short(x, s.w, &f, rows, s.n_in, s.n_out, self.scratch)
+            dense_short(x, s.w, &f, s.room and f.y == s.y, rows, s.n_in, s.n_out, self.scratch)
         elif s.op == DENSE_BACKWARD_DATA:
             d.zy = s.z if s.z else s.y
             d.dx = s.dx
             d.kind = s.kind
             d.alpha = <real>s.alpha
-            dense_backward_data_short(s.dz, s.w, &d, rows, s.n_in, s.n_out, self.scratch)
+            dense_backward_data_short(s.dz, s.w, &d, s.room, rows, s.n_in, s.n_out, self.scratch)
         else:
             dense_backward_weights_short(x, s.dz, self.scratch,
                                          self.scratch + (s.b_at - s.w_at) if s.b else NULL,
                                          rows, s.n_in, s.n_out)
-            if self.hyper.epsilon > 0 or self.optimizer < ADAGRAD:
+            if self.update.keeps_zeros:
                 update(&self.update, self.scratch, s.w_at, s.both)
             else:   # what is 0 between w and b would become 0 / 0
                 update(&self.update, self.scratch, s.w_at, s.n_in * s.n_out)
@@ -747,12 +773,11 @@ cdef class Executor:
             gather(x, order, at, rows, self.x_buffer)
         return -1
 
-    cdef object out_of_range(self, Py_ssize_t at, const long long* order, Py_ssize_t rows):
-        # What out_of() or fetch() found.
-        if order and not 0 <= order[at] < rows:
-            return ValueError(f"order[{at}] must be from 0 to {rows - 1}; received {order[at]}")
-        return ValueError(f"labels must be from 0 to {self.n_out - 1}: row "
-                          f"{order[at] if order else at} has another")
+    cdef object out_of_range(self, Py_ssize_t at, long long row, Py_ssize_t rows):
+        # What out_of() or fetch() found at this position, which names this row.
+        if not 0 <= row < rows:
+            return ValueError(f"order[{at}] must be from 0 to {rows - 1}; received {row}")
+        return ValueError(f"labels must be from 0 to {self.n_out - 1}: row {row} has another")
 
     cdef void bind(self, const Source* x, const long long* order, Py_ssize_t at,
                    Py_ssize_t rows) noexcept nogil:
@@ -770,8 +795,8 @@ cdef class Executor:
         self.t_now = self.t_buffer
 
     def run(self, x, t=None, r=None, *, order=None, begin=0, end=None, batch_size=None,
-            iteration=0, learning_rates=None, losses=None, totals=None, seconds=float("inf"),
-            kept=None, observed=None, every=1, past=0, between=None):
+            iteration=0, learning_rates=None, losses=None, loss_totals=None, totals=None,
+            seconds=float("inf"), kept=None, observed=None, every=1, past=0, between=None):
         """Run batch after batch; return the number done.
 
         Rows begin..end of `order` (row numbers; None: as they lie) are taken `batch_size` at a
@@ -799,6 +824,8 @@ cdef class Executor:
             One a batch, or one for all.
         losses : ndarray of float64, optional
             Gets each batch's loss.
+        loss_totals : ndarray of float64, (2,), optional
+            Each batch's loss times its rows, and its rows, are added to it, batch after batch.
         totals : ndarray of float64, (n_metrics, 2), optional
             Each metric's sum and count are added to it.
         seconds : float
@@ -823,10 +850,13 @@ cdef class Executor:
         cdef const double* rates = NULL
         cdef double* out = NULL
         cdef double* sums = NULL
+        cdef double nowhere[2]
+        cdef double* loss_sums = nowhere
         cdef double rate = 0, value, deadline
         cdef Py_ssize_t work = CLOCK_WORK   # the first batch is followed by a look
         cdef long long count = iteration
-        cdef Py_ssize_t bad = -1, period = 1, number = 0, n_watched, checked = 0, rows_checked
+        cdef Py_ssize_t bad = -1, period = 1, number = 0, n_watched
+        cdef Py_ssize_t checked = 0, copied = 0, first_row
         cdef Executor other = None
         cdef bint watched
         if between is not None:
@@ -871,6 +901,13 @@ cdef class Executor:
                 if vector(losses, "losses").shape[0] < n_batches or not losses.flags.writeable:
                     raise ValueError(f"losses must be writable and hold {n_batches} numbers")
                 out = <double*>cnp.PyArray_DATA(losses)
+            nowhere[0] = 0
+            nowhere[1] = 0
+            if loss_totals is not None:
+                if vector(loss_totals, "loss_totals").shape[0] != 2 \
+                        or not loss_totals.flags.writeable:
+                    raise ValueError("loss_totals must be writable and hold 2 numbers")
+                loss_sums = <double*>cnp.PyArray_DATA(loss_totals)
             own = totals
             if own is None:
                 own = np.zeros((self.plan.n_metrics, 2))
@@ -894,19 +931,27 @@ cdef class Executor:
                     at = first
                     while at < last:
                         rows = smaller(size, last - at)
-                        if numbers and at + rows > checked:
-                            rows_checked = smaller(larger(rows, CHECKED_AHEAD), last - at)
-                            bad = out_of(xs.rows, numbers + at, rows_checked)
-                            if bad >= 0:
-                                bad += at
-                                self.rows = 0   # nothing is loaded
-                                break
-                            checked = at + rows_checked
+                        first_row = at
+                        if numbers:
+                            if at + rows > checked:
+                                # A copy: what has been checked nobody can change.
+                                copied = at
+                                checked = at + smaller(self.ahead, last - at)
+                                memcpy(self.order, numbers + at,
+                                       (checked - at) * sizeof(long long))
+                                bad = out_of(xs.rows, self.order, checked - at)
+                                if bad >= 0:
+                                    bad += at
+                                    self.rows = 0   # nothing is loaded
+                                    break
+                            first_row = at - copied
                         if rates:
                             rate = rates[done if n_rates > 1 else 0]
                         if number == 0:
-                            bad = self.fetch(&xs, &ts, &rs, numbers, at, rows, True)
+                            bad = self.fetch(&xs, &ts, &rs, self.order if numbers else NULL,
+                                             first_row, rows, True)
                             if bad >= 0:
+                                bad += at - first_row
                                 self.rows = 0   # nothing is loaded: the labels may be any
                                 break
                             if watched:
@@ -916,14 +961,18 @@ cdef class Executor:
                             if watched:
                                 self.end_batch()
                         else:
-                            bad = other.fetch(&xs, &ts, &rs, numbers, at, rows, True)
+                            bad = other.fetch(&xs, &ts, &rs, self.order if numbers else NULL,
+                                              first_row, rows, True)
                             if bad >= 0:
+                                bad += at - first_row
                                 other.rows = 0
                                 break
                             other.execute_batch(rows, count + done, rate, sums)
                             value = other.last_loss
                         if out:
                             out[done] = value
+                        loss_sums[0] += value * <double>rows
+                        loss_sums[1] += <double>rows
                         done += 1
                         if period > 1:
                             number = number + 1 if number + 1 < period else 0
@@ -942,7 +991,7 @@ cdef class Executor:
                 if other is not None:
                     other.release()
             if bad >= 0:
-                raise self.out_of_range(bad, numbers, xs.rows)
+                raise self.out_of_range(bad, self.order[bad - copied] if numbers else bad, xs.rows)
             return done
         finally:
             if other is not None:
@@ -1004,7 +1053,7 @@ cdef class Executor:
                 bad = self.fetch(&xs, &ts, &rs, numbers, first, last - first, False)
             if bad >= 0:
                 self.rows = 0   # nothing is loaded: the labels may be any
-                raise self.out_of_range(bad, numbers, xs.rows)
+                raise self.out_of_range(bad, numbers[bad] if numbers else bad, xs.rows)
             self.rows = last - first
             self.last_loss = 0
         finally:
@@ -1032,7 +1081,10 @@ cdef class Executor:
             self.leave()
 
     def read(self, Py_ssize_t buffer):
-        """Return a copy of a buffer as the last batch left it, (rows, columns)."""
+        """Return a copy of a buffer as the last batch left it, (rows, columns).
+
+        x, t, labels and r only after load(): run() may read them where they lie.
+        """
         if not 0 <= buffer < len(self.plan.buffers):
             raise ValueError(f"the plan has buffers 0 to {len(self.plan.buffers) - 1}; "
                              f"received {buffer}")

@@ -5,7 +5,7 @@
 
 #include "microkernel.h"
 
-#define STRIP 16 /* rows; they are short up to as many numbers */
+#define STRIP SHORT_COLS /* rows of up to as many numbers */
 
 /* Rows at once: they lie on the stack, and threads may have little. */
 #define STRIPS_ROWS 32

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+import threading
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from nncore import layers, losses, models, optimizers
+from nncore import kernels, layers, losses, models, optimizers
 from nncore.compiler import compile_plan, make_executor
 from nncore.plan import Plan
 
@@ -76,18 +79,109 @@ def test_weights_and_biases_updated_together(name: str, dtype: str) -> None:
                 np.testing.assert_array_equal(found[0][1], found[1][1])
 
 
-def test_an_epsilon_that_becomes_0_leaves_the_gaps_alone() -> None:
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize(
+    ("epsilon", "rate"), [(0.0, 0.01), (1e-40, 0.01), (1e-300, 0.01), (1e-7, 1e39), (1e-7, 1e300)]
+)
+def test_numbers_that_float32_does_not_have_leave_the_gaps_alone(
+    name: str, epsilon: float, rate: float
+) -> None:
+    """An epsilon that becomes 0 would make 0 / 0 of what lies unused, a rate of infinity NaN."""
     model = network((2, 2, 2), "float32")
-    optimizer = optimizers.Adam()
+    optimizer = OPTIMIZERS[name]()
     plan = compile_plan(model.layers, "train", loss=losses.MeanSquaredError(), optimizer=optimizer)
     parameters = model.parameters.copy()
-    slots = optimizer.initial_slots(plan.n_parameters, plan.dtype)
+    slots = None
+    if optimizer.n_slots:
+        slots = np.zeros((optimizer.n_slots, plan.n_parameters), np.float32)
     executor = make_executor(plan, parameters, slots, batch_size=4)
-    executor.set_hyper({**plan.hyper, "epsilon": 0.0})
+    executor.set_hyper({**plan.hyper, "epsilon": epsilon})
     x = np.random.default_rng(2).normal(size=(12, 2)).astype(np.float32)
-    executor.run(x, x**2, learning_rates=np.array([0.01]))
-    assert np.isfinite(parameters).all()
+    executor.run(x, x**2, learning_rates=np.array([rate]))
     assert not parameters[~used(plan)].any()
+    assert not np.array_equal(parameters, model.parameters)
+    if slots is not None:
+        assert not slots[:, ~used(plan)].any()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_room_behind_a_buffer_changes_no_bit(dtype: str) -> None:
+    """Results are written with what lies behind them only where nothing else lies there."""
+    random = np.random.default_rng(5)
+    for case in range(60):
+        sizes = tuple(random.choice([1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17], 3 + case % 2).tolist())
+        rows = int(random.choice([1, 2, 3, 5, 8, 16, 17, 40]))
+        kinds = [random.choice(["linear", "relu", "tanh", "gelu", "elu"]) for _ in sizes[2:]]
+        last, loss = (
+            ("softmax", losses.CategoricalCrossentropy()), ("sigmoid", losses.MeanSquaredError()),
+            ("linear", losses.Huber()), ("sigmoid", losses.BinaryCrossentropy()),
+        )[case % 4]  # fmt: skip
+        model = models.Sequential(
+            [
+                layers.Input((sizes[0],)),
+                *(
+                    layers.Dense(n, kind, dtype=dtype)
+                    for n, kind in zip(sizes[1:], [*kinds, last], strict=True)
+                ),
+            ]
+        )
+        random_weights = [random.normal(0, 0.5, w.shape) for w in model.get_weights()]
+        model.set_weights(random_weights)
+        plan = compile_plan(model.layers, "train", loss=loss, optimizer=optimizers.SGD(0.1))
+        tight, at = [], 0
+        for b in plan.buffers:
+            if b.arena == "work":
+                b = dataclasses.replace(b, offset=at)
+                at += b.cols
+            tight.append(b)
+        x = random.normal(size=(2 * rows + 1, sizes[0])).astype(dtype)
+        t = random.uniform(0.1, 0.9, size=(len(x), sizes[-1])).astype(dtype)
+        found = []
+        for one in (plan, dataclasses.replace(plan, buffers=tuple(tight), n_work=at)):
+            parameters = model.parameters.copy()
+            executor = make_executor(one, parameters, None, batch_size=rows)
+            executor.run(x, t, learning_rates=np.array([0.1]))
+            found.append(parameters)
+        assert np.isfinite(found[0]).all()
+        np.testing.assert_array_equal(found[0], found[1], err_msg=f"{sizes}, {kinds}, {rows}")
+
+
+def test_an_order_that_changes_under_way() -> None:
+    """What was checked is what is used, whatever another thread writes meanwhile."""
+    model = network((200, 200, 4), "float32")
+    plan = compile_plan(
+        model.layers, "train", loss=losses.MeanSquaredError(), optimizer=optimizers.SGD(0.1)
+    )
+    x, t = np.zeros((8, 200), np.float32), np.zeros((8, 4), np.float32)
+    order = np.arange(1000) % 8
+    executor = make_executor(plan, model.parameters.copy(), None, batch_size=1)
+    written, ended = np.full(1000, -1.0), threading.Event()
+
+    def spoil() -> None:
+        while written[0] < 0 and not ended.is_set():
+            pass
+        order[900:] = 1 << 40
+
+    thread = threading.Thread(target=spoil)
+    thread.start()
+    try:
+        done = executor.run(x, t, order=order, learning_rates=np.array([0.1]), losses=written)
+    finally:
+        ended.set()
+        thread.join()
+    assert done == 1000
+    assert order[900] == 1 << 40
+
+
+def test_weights_of_1_change_no_bit_of_the_loss() -> None:
+    random = np.random.default_rng(6)
+    for n in (1, 2, 7, 8, 9, 31, 300):
+        for dtype in ("float32", "float64"):
+            y, t = random.normal(size=(2, n, 3)).astype(dtype)
+            plain = kernels.loss("mean_squared_error", y, t)
+            weighted = kernels.loss("mean_squared_error", y, t, r=np.ones(n))
+            assert plain[0] == weighted[0]
+            np.testing.assert_array_equal(plain[1], weighted[1])
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

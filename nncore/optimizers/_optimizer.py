@@ -205,7 +205,9 @@ class Optimizer:
         """
         source = self._learning_rate
         if not callable(source):
-            return np.full(n, source, dtype=np.float64)
+            rates = np.empty(n)
+            rates.fill(source)
+            return rates
         if isinstance(source, schedules.LearningRateSchedule):
             rates = source.rates(iteration, n)
         elif _takes_step(source):

@@ -137,6 +137,7 @@ class Executor:
         iteration: int = 0,
         learning_rates: Array | None = None,
         losses: Array | None = None,
+        loss_totals: Array | None = None,
         totals: Array | None = None,
         seconds: float = float("inf"),
         kept: Sequence[Array] | None = None,
@@ -167,6 +168,8 @@ class Executor:
             One number, or one for each batch; None: 0.
         losses : ndarray
             Gets the loss of each batch.
+        loss_totals : ndarray (2,)
+            Each batch's loss times its rows, and its rows, are added to it.
         totals : ndarray (n_metrics, 2)
             The metrics' sums and counts are added to it.
         seconds : float
@@ -211,6 +214,10 @@ class Executor:
             self.kept = self.observed = None
             if losses is not None:
                 losses[done] = runner.loss
+            if loss_totals is not None:
+                rows = min(size, end - at)
+                loss_totals[0] = float(loss_totals[0]) + runner.loss * rows
+                loss_totals[1] += rows
             done += 1
             if time.perf_counter() >= deadline:
                 break

@@ -141,6 +141,20 @@ static void check_transpose(int rows, int cols)
     free(from), free(to);
 }
 
+/* Rows of the result side by side: what a square writes beyond one is then written over. */
+static void check_squares(int rows, int cols)
+{
+    real *from = numbers((rows + 3) * SHORT_COLS), *to = numbers((cols + 3) * rows + 4);
+    int i, p, wrong = 0;
+
+    transpose_squares(from, SHORT_COLS, rows, cols, to, rows);
+    for (i = 0; i < rows; i++)
+        for (p = 0; p < cols; p++)
+            wrong += to[p * rows + i] != from[i * SHORT_COLS + p];
+    CHECK(!wrong, "%d wrong of %d x %d transposed in squares", wrong, rows, cols);
+    free(from), free(to);
+}
+
 void TEST(void)
 {
     static const int depths[] = {0, 1, 2, 7, MOST_K};
@@ -165,5 +179,8 @@ void TEST(void)
     for (n = 0; n < 7; n++)
         for (m = 0; m < 7; m++)
             check_transpose(sides[n], sides[m]);
+    for (rows = 1; rows <= SHORT_COLS; rows++)
+        for (cols = 1; cols <= SHORT_COLS; cols++)
+            check_squares(rows, cols);
     CHECK(peak_rounds(3, 0) == 0, "0 * x + 0 is not 0");
 }
