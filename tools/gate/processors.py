@@ -13,6 +13,7 @@ from gate.targets import target
 from gate.workbench import (
     CACHE,
     NO_LISTING,
+    SMOKE,
     X86_MACHINE,
     CannotRun,
     Failed,
@@ -32,6 +33,8 @@ MODELS = {
         {"OPENBLAS_CORETYPE": "Haswell", "NPY_DISABLE_CPU_FEATURES": "X86_V3"},
     ),
 }
+#: Where the other half of microkernel.h is least like the one with vectors.
+SHORTCUTS = ("tests/test_short_rows.py", "tests/test_tiny_nets.py")
 PICKED = "import nncore; print(nncore.runtime.isa())"
 
 
@@ -45,6 +48,14 @@ def native(isa: str, bench: Workbench) -> str:
     if last_line(bench.run(python, "-P", "-c", PICKED, env=env).stdout) != isa:
         raise Failed(f"NNCORE_ISA={isa} does not choose it")
     return bench.suite([python], bench.unpacked(), env=env)
+
+
+def plain_c(bench: Workbench) -> str:
+    """Run the suite on loops without vector extensions, as cl compiles them."""
+    tree = bench.build("plain-c", {"CFLAGS": "-DNNCORE_PLAIN_C"}, isas="generic")
+    tests = (*SMOKE, *SHORTCUTS) if bench.smoke else ("tests",)
+    return bench.suite([bench.tester() / "bin/python"], tree, tests,
+                       "not every_instruction_set", {"PYTHONPATH": str(tree)})  # fmt: skip
 
 
 def emulator(name: str, command: list[str | Path]) -> tuple[Path, dict[str, str]]:
@@ -153,5 +164,6 @@ PARTS = (
              functools.partial(qemu_x86, model), True)
         for model in MODELS
     ),
+    Part("plain-c", "the suite on C without vector extensions", plain_c, True),
     Part("aarch64", "the suite on an emulated aarch64 processor, with NEON", aarch64, True),
 )  # fmt: skip
