@@ -331,6 +331,8 @@ cdef class Executor:
                 s.short = is_narrow(s.n_in, s.n_out, True)
                 s.room = self.has_room(step.dx)
                 needed = max(needed, scratch_size(self.capacity, s.n_in, s.n_out))
+            elif step.op == "activate_backward":
+                s.short = s.kind != SOFTMAX and s.n_out <= LANES_PER_VECTOR
             elif step.op == "dense_backward_weights":
                 needed = max(needed, scratch_size(s.n_in, s.n_out, self.capacity),
                              2 * s.n_out + LANES_PER_VECTOR)
@@ -480,6 +482,9 @@ cdef class Executor:
             d.kind = s.kind
             d.alpha = <real>s.alpha
             dense_backward_data_short(s.dz, s.w, &d, s.room, rows, s.n_in, s.n_out, self.scratch)
+        elif s.op == ACTIVATE_BACKWARD:
+            activate_backward(s.kind, s.dy, s.z if s.z else s.y, s.dx, rows * s.n_out,
+                              <real>s.alpha)
         else:
             dense_backward_weights_short(x, s.dz, self.scratch,
                                          self.scratch + (s.b_at - s.w_at) if s.b else NULL,
