@@ -84,9 +84,9 @@ class Callback:
         mode : {"train", "test", "predict"}
             For which batches.
         """
-        for hook in _BATCH_HOOKS[mode]:  # from its class, or set on the object
-            method = getattr(self, hook)
-            if getattr(method, "__func__", method) is not getattr(Callback, hook):
+        own, cls = self.__dict__, type(self)  # a hook may be set on the object
+        for hook in _BATCH_HOOKS[mode]:
+            if hook in own or getattr(cls, hook) is not getattr(Callback, hook):
                 return True
         return False
 

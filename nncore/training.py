@@ -62,17 +62,19 @@ class _Meter:
 
     def logs(self) -> dict[str, float]:
         """Return loss and metrics so far; the loss is the mean weighted by rows."""
-        for m, (total, count) in zip(self.compiled, self.totals.tolist(), strict=True):
-            m.total, m.count = total, count
         total, rows = self.loss_totals.tolist()
         result = {"loss": total / rows if rows else 0.0}
-        for name, m in zip(self.names, self.metrics, strict=True):
-            result[name] = float(m.result())
+        if self.metrics:
+            for m, (total, count) in zip(self.compiled, self.totals.tolist(), strict=True):
+                m.total, m.count = total, count
+            for name, m in zip(self.names, self.metrics, strict=True):
+                result[name] = float(m.result())
         return result
 
     def sorted_logs(self) -> dict[str, float]:
         """Return :meth:`logs` in the order of their names, as Keras's callbacks get them."""
-        return dict(sorted(self.logs().items()))
+        logs = self.logs()
+        return dict(sorted(logs.items())) if len(logs) > 1 else logs
 
 
 class _Source:

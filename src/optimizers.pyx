@@ -14,6 +14,16 @@ OPTIMIZERS = {"sgd": 0, "momentum": 1, "nesterov": 1, "adagrad": 1, "rmsprop": 1
 
 HYPER = ("momentum", "rho", "epsilon", "beta_1", "beta_2", "centered", "weight_decay")
 
+cdef enum:
+    POWERS = 64
+
+ctypedef struct Powers:
+    # Powers of one number: beta^high_t for the last high_t, a multiple of POWERS, that was asked
+    # for, and beta^0, beta^1, ... (0: not yet).
+    double beta, high
+    long long high_t
+    double low[POWERS]
+
 ctypedef struct Update:
     # What an update needs; `parameters` and `slots` are the flat vectors.
     int kind
@@ -23,6 +33,7 @@ ctypedef struct Update:
     int n_slots
     real rate               # the learning rate, with Adam's bias corrections in it
     real decay              # learning rate times weight decay
+    Powers beta_1, beta_2
     bint keeps_zeros        # does a step leave unused numbers, whose gradients are 0, finite?
     real momentum, rho, epsilon, centered
     real less_rho, less_beta_1, less_beta_2     # 1 - rho ..., subtracted in double
@@ -151,9 +162,24 @@ ctypedef struct Hyper:
     double momentum, rho, epsilon, beta_1, beta_2, centered, weight_decay
 
 
-cdef inline double power(double beta, double t) noexcept nogil:
-    # beta^t, or 0 where 1 - beta^t rounds to 1: there beta^t <= e^-((1 - beta) t) < 2^-54.
-    return pow(beta, t) if (1 - beta) * t < 38 else 0
+cdef inline void set_powers(Powers* p, double beta) noexcept nogil:
+    memset(p, 0, sizeof(Powers))
+    p.beta = beta
+    p.high = 1
+
+
+cdef inline double power(Powers* p, long long t) noexcept nogil:
+    # beta^t, or 0 where 1 - beta^t rounds to 1: there beta^t <= e^-((1 - beta) t) < 2^-54. It is
+    # the product of two powers that most steps find computed, and the same whoever asks first.
+    cdef Py_ssize_t low = <Py_ssize_t>(t % POWERS)
+    if (1 - p.beta) * <double>t >= 38:
+        return 0
+    if t - low != p.high_t:
+        p.high_t = t - low
+        p.high = pow(p.beta, <double>p.high_t)
+    if p.low[low] == 0:
+        p.low[low] = pow(p.beta, <double>low)
+    return p.high * p.low[low]
 
 
 cdef void set_update(Update* u, int kind, const Hyper* h) noexcept nogil:
@@ -166,6 +192,8 @@ cdef void set_update(Update* u, int kind, const Hyper* h) noexcept nogil:
     u.less_beta_1 = <real>(1 - h.beta_1)
     u.less_beta_2 = <real>(1 - h.beta_2)
     u.centered = <real>h.centered
+    set_powers(&u.beta_1, h.beta_1)
+    set_powers(&u.beta_2, h.beta_2)
     u.function = update_function(kind)
     if kind == SGD:
         u.n_slots = 0
@@ -178,10 +206,10 @@ cdef void set_update(Update* u, int kind, const Hyper* h) noexcept nogil:
 cdef inline void begin_update(Update* u, const Hyper* h, double learning_rate,
                               long long iteration) noexcept nogil:
     # The numbers of one step; `iteration` counts the steps before it.
-    cdef double t = <double>(iteration + 1)
     cdef double rate = learning_rate
     if u.kind == ADAM or u.kind == AMSGRAD:
-        rate = learning_rate * sqrt(1 - power(h.beta_2, t)) / (1 - power(h.beta_1, t))
+        rate = learning_rate * sqrt(1 - power(&u.beta_2, iteration + 1)) \
+            / (1 - power(&u.beta_1, iteration + 1))
     u.rate = <real>rate
     u.decay = <real>(learning_rate * h.weight_decay)
     u.keeps_zeros = (u.rate <= REAL_MAX and u.decay <= REAL_MAX

@@ -60,17 +60,45 @@ cdef inline uint64_t below(uint64_t n, uint64_t* state) noexcept nogil:
             return v % n
 
 
+cdef enum:
+    DRAWS = 256             # numbers that are drawn before they are used: in vectors
+
+
+cdef void draw(uint64_t state, uint32_t* drawn) noexcept nogil:
+    # The next DRAWS upper halves that below() would take.
+    cdef Py_ssize_t l
+    for l in range(DRAWS):
+        drawn[l] = <uint32_t>(mix64(state + <uint64_t>(l + 1) * <uint64_t>0x9E3779B97F4A7C15)
+                              >> 32)
+
+
+cdef inline void swap(long long* order, Py_ssize_t i, Py_ssize_t j) noexcept nogil:
+    cdef long long kept = order[i]
+    order[i] = order[j]
+    order[j] = kept
+
+
 cdef void permute(long long* order, Py_ssize_t n, uint64_t seed, long long epoch) noexcept nogil:
     # Fisher and Yates' shuffle of 0..n-1 (Durstenfeld 1964).
-    cdef uint64_t state = random_key(seed, epoch)
-    cdef Py_ssize_t i, j
-    cdef long long kept
-    for i in range(n):
-        order[i] = i
-    i = n - 1
+    cdef uint64_t state = random_key(seed, epoch), v
+    cdef uint32_t drawn[DRAWS]
+    cdef Py_ssize_t i = n - 1, l
+    for l in range(n):
+        order[l] = l
+    while i >= DRAWS and <uint64_t>n <= <uint64_t>0xFFFFFFFF:
+        draw(state, drawn)
+        for l in range(DRAWS):
+            v = <uint64_t>drawn[l] * <uint64_t>(i + 1)
+            if <uint32_t>v <= <uint32_t>i:
+                break               # below() may have to draw again
+            swap(order, i, <Py_ssize_t>(v >> 32))
+            i -= 1
+        else:
+            l = DRAWS
+        state += <uint64_t>l * <uint64_t>0x9E3779B97F4A7C15
+        if l < DRAWS:
+            swap(order, i, <Py_ssize_t>below(<uint64_t>(i + 1), &state))
+            i -= 1
     while i > 0:
-        j = <Py_ssize_t>below(<uint64_t>(i + 1), &state)
-        kept = order[i]
-        order[i] = order[j]
-        order[j] = kept
+        swap(order, i, <Py_ssize_t>below(<uint64_t>(i + 1), &state))
         i -= 1

@@ -245,3 +245,30 @@ def test_a_row_number_out_of_range_far_ahead() -> None:
             if done:
                 executor.run(x, x, order=order[: 7 * done], learning_rates=np.array([0.1]))
             np.testing.assert_array_equal(parameters, again)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_bias_correction_is_the_same_whoever_asks_first(dtype: str) -> None:
+    """Powers of beta are kept from step to step; a step alone finds the same ones."""
+    model = network((3, 2), dtype)
+    optimizer = optimizers.Adam()
+    plan = compile_plan(model.layers, "train", loss=losses.MeanSquaredError(), optimizer=optimizer)
+    x = np.random.default_rng(7).normal(size=(150, 3)).astype(dtype)
+    t, rate = x[:, :2] ** 2, np.array([0.01])
+    for first in (0, 50, 300, 36_990):
+
+        def state() -> tuple[NDArray[np.generic], NDArray[np.generic]]:
+            return model.parameters.copy(), optimizer.initial_slots(plan.n_parameters, dtype)
+
+        at_once, alone = state(), state()
+        executor = make_executor(plan, *at_once, batch_size=1)
+        executor.run(x, t, iteration=first, learning_rates=rate)
+        for k in range(len(x)):
+            executor = make_executor(plan, *alone, batch_size=1)
+            executor.run(x, t, begin=k, end=k + 1, iteration=first + k, learning_rates=rate)
+        np.testing.assert_array_equal(at_once[0], alone[0])
+        exact = state()
+        executor = make_executor(plan, *exact, batch_size=1, engine="reference")
+        executor.run(x, t, iteration=first, learning_rates=rate)
+        moved = np.abs(exact[0] - model.parameters).max()
+        assert np.abs(at_once[0] - exact[0]).max() < (1e-4 if dtype == "float32" else 1e-11) * moved
