@@ -27,13 +27,11 @@ static inline float sigmoid(float z)
     const float v = -fabsf(z) < -105.0f ? -105.0f : -fabsf(z);
     const float n = rintf(v * 1.442695040888963407f), half = rintf(n / 2);
     const float r = (v - n * 0.693115234375f) - n * 3.1946184945309417232e-5f;
-    float p = 0.0001989099082467365385f, e;
-    p = p * r + 0.001393364999630925043f;
-    p = p * r + 0.008333310925480900835f;
-    p = p * r + 0.04166646492528590541f;
-    p = p * r + 0.166666666816232314f;
-    p = p * r + 0.50000000134658092f;
-    e = (1 + (r + r * r * p)) * power_of_two(half) * power_of_two(n - half);
+    const float r2 = r * r, s = power_of_two(half);
+    const float high = (0.04166646492528590541f + 0.008333310925480900835f * r)
+                       + r2 * (0.001393364999630925043f + 0.0001989099082467365385f * r);
+    const float p = (0.50000000134658092f + 0.166666666816232314f * r) + r2 * high;
+    const float e = (s + s * (r + r2 * p)) * power_of_two(n - half);
     return (z < 0 ? e : 1.0f) / (1 + e);
 }
 
