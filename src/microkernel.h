@@ -139,7 +139,7 @@ static ALWAYS_INLINE void tile_body(const int rows, const int vectors, const int
             packed += TILE_COLS;
 #pragma GCC unroll 4
             for (v = 0; v < vectors; v++)
-                __builtin_prefetch(b + 64 * b_step + v * LANES_PER_VECTOR, 0, 3);
+                __builtin_prefetch(b + 64 * b_step + v * LANES_PER_VECTOR, 0, 2);
         }
 #pragma GCC unroll 12
         for (i = 0; i < rows; i++) {
