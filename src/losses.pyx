@@ -2,7 +2,8 @@
 # each where columns are independent, one row function each where they are not.
 #
 # To add one: its name in the enum and in LOSSES, its formulas (or its function of rows) and
-# its line in loss_block(). `alpha` is its one parameter: delta, or label smoothing.
+# its line in loss_block(), if it is a mean over columns also in loss_of_few(). `alpha` is its one
+# parameter: delta, or label smoothing.
 
 cdef enum:
     MEAN_SQUARED_ERROR, ROOT_MEAN_SQUARED_ERROR, MEAN_ABSOLUTE_ERROR, HUBER, LOG_COSH, POISSON
@@ -52,7 +53,7 @@ cdef inline real absolute_derivative(real y, real t, real alpha) noexcept nogil:
 cdef inline real huber(real y, real t, real delta) noexcept nogil:
     # e^2 / 2 for |e| <= delta, else delta |e| - delta^2 / 2
     cdef real e = abs_(y - t)
-    return delta * e - delta * delta / R(2) if e > delta else e * e / R(2)
+    return fused(delta, e, -(delta * delta / R(2))) if e > delta else e * e / R(2)
 
 cdef inline real huber_derivative(real y, real t, real delta) noexcept nogil:
     cdef real e = y - t
@@ -95,7 +96,7 @@ cdef inline real binary(real y, real t, real alpha) noexcept nogil:
     # -(t log y + (1 - t) log(1 - y)), y clipped to [1e-7, 1 - 1e-7] as Keras does
     cdef real p = clipped(y)
     t = smoothed(t, alpha)
-    return -(t * log_(p) + (R(1) - t) * log_(R(1) - p))
+    return -fused(t, log_(p), (R(1) - t) * log_(R(1) - p))
 
 cdef inline real binary_derivative(real y, real t, real alpha) noexcept nogil:
     cdef real p = clipped(y)
@@ -162,7 +163,9 @@ cdef double loss_of_few(int kind, const_restricted y, const_restricted t, restri
         return few(poisson, poisson_derivative, y, t, dy, rows, cols, alpha, factor)
     if kind == BINARY_CROSSENTROPY:
         return few(binary, binary_derivative, y, t, dy, rows, cols, alpha, factor)
-    return few(sigmoid_binary, sigmoid_binary_derivative, y, t, dy, rows, cols, alpha, factor)
+    if kind == SIGMOID_BINARY_CROSSENTROPY:
+        return few(sigmoid_binary, sigmoid_binary_derivative, y, t, dy, rows, cols, alpha, factor)
+    return NOT_A_NUMBER     # another is a mistake
 
 
 cdef void softmax_crossentropy_strips(const real* z, const real* t, const long long* labels,

@@ -2,7 +2,9 @@
 # Formulas are Keras 3's.
 #
 # To add one: its name in the enum and in OPTIMIZERS (with its number of slots), its loop,
-# and its line in update_function(). Each loop reads and writes every number once.
+# and its line in update_function(). Each loop reads and writes every number once. A sum of two
+# products is written fused(): left to itself the compiler may fuse one in a loop's vectors and the
+# other at its end, and how many numbers are updated together would show.
 
 cdef enum:
     SGD, MOMENTUM, NESTEROV, ADAGRAD, RMSPROP, RMSPROP_FULL, ADAM, AMSGRAD
@@ -70,7 +72,7 @@ cdef void update_momentum(const Update* u, const_restricted g, restricted w, res
     cdef real rate = u.rate, decay = u.decay, momentum = u.momentum
     cdef Py_ssize_t i
     for i in range(n):
-        m[i] = momentum * m[i] - rate * g[i]
+        m[i] = fused(momentum, m[i], -(rate * g[i]))
         w[i] = w[i] - w[i] * decay + m[i]
 
 
@@ -80,8 +82,8 @@ cdef void update_nesterov(const Update* u, const_restricted g, restricted w, res
     cdef real rate = u.rate, decay = u.decay, momentum = u.momentum
     cdef Py_ssize_t i
     for i in range(n):
-        m[i] = momentum * m[i] - rate * g[i]
-        w[i] = w[i] - w[i] * decay + (momentum * m[i] - rate * g[i])
+        m[i] = fused(momentum, m[i], -(rate * g[i]))
+        w[i] = w[i] - w[i] * decay + fused(momentum, m[i], -(rate * g[i]))
 
 
 cdef void update_adagrad(const Update* u, const_restricted g, restricted w, restricted a,
@@ -101,7 +103,7 @@ cdef void update_rmsprop(const Update* u, const_restricted g, restricted w, rest
     cdef real less_rho = u.less_rho
     cdef Py_ssize_t i
     for i in range(n):
-        v[i] = rho * v[i] + less_rho * (g[i] * g[i])
+        v[i] = fused(rho, v[i], less_rho * (g[i] * g[i]))
         w[i] = w[i] - w[i] * decay - rate * g[i] / sqrt_(v[i] + epsilon)
 
 
@@ -114,8 +116,8 @@ cdef void update_rmsprop_full(const Update* u, const_restricted g, restricted w,
     cdef real momentum = u.momentum, centered = u.centered
     cdef Py_ssize_t i
     for i in range(n):
-        v[i] = rho * v[i] + less_rho * (g[i] * g[i])
-        a[i] = centered * (rho * a[i] + less_rho * g[i])
+        v[i] = fused(rho, v[i], less_rho * (g[i] * g[i]))
+        a[i] = centered * fused(rho, a[i], less_rho * g[i])
         m[i] = momentum * m[i] + rate * g[i] / sqrt_(v[i] - a[i] * a[i] + epsilon)
         w[i] = w[i] - w[i] * decay - m[i]
 
