@@ -25,8 +25,8 @@ cdef extern from "real.h" nogil:
 ctypedef real (*formula)(real, real) noexcept nogil
 
 
-# Polynomials are added up in pairs of terms, then pairs of pairs (Estrin 1960): the few numbers of
-# a tiny network would wait for each step of Horner's scheme. For many it takes as long.
+# These polynomials are added up in pairs of terms, then pairs of pairs (Estrin 1960): the few
+# numbers of a tiny network would wait for each step of Horner's scheme. For many it takes as long.
 
 cdef inline real expm1_polynomial(real r) noexcept nogil:
     # e^r - 1 for |r| <= ln(2)/2. Relative error below 3e-9 (float), 3e-18 (double).

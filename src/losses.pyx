@@ -131,20 +131,22 @@ cdef inline void columns(loss_formula value, loss_formula derivative, const_rest
 cdef inline double few(loss_formula value, loss_formula derivative, const_restricted y,
                        const_restricted t, restricted dy, Py_ssize_t rows, Py_ssize_t cols,
                        real alpha, real factor) noexcept nogil:
-    # columns() and the sum of its values, number after number: its loops take longer to begin.
+    # columns() of fewer numbers than a vector, and the sum of their values, with the same bits. A
+    # loop with two ends is not made into vectors, which for cheap formulas takes longer to begin.
+    cdef real found[MOST_LANES]
     cdef real scale = R(1) / <real>cols, sum
-    cdef double total = 0
-    cdef Py_ssize_t _, j
-    for _ in range(rows):
+    cdef Py_ssize_t i, j, n = rows * cols
+    for j in range(LANES_PER_VECTOR):
+        if j == n:
+            break
+        found[j] = value(y[j], t[j], alpha)
+        dy[j] = derivative(y[j], t[j], alpha) * scale * factor
+    for i in range(rows):
         sum = 0
-        for j in range(cols):
-            sum += value(y[j], t[j], alpha)
-            dy[j] = derivative(y[j], t[j], alpha) * scale * factor
-        total += sum * scale
-        y += cols
-        t += cols
-        dy += cols
-    return total
+        for j in range(i * cols, (i + 1) * cols):
+            sum += found[j]
+        found[i] = sum * scale
+    return sum_of(found, NULL, rows)
 
 
 cdef double loss_of_few(int kind, const_restricted y, const_restricted t, restricted dy,
@@ -349,7 +351,7 @@ cdef double loss_rows(int kind, int reduction, const_restricted y, const_restric
             weight += r[i] if r else 1
         each = 1 / weight if weight != 0 else 0
     at = 0
-    if rows < 8 and rows * cols < LANES_PER_VECTOR and not r and not values \
+    if rows * cols < LANES_PER_VECTOR and not r and not values \
             and (kind <= BINARY_CROSSENTROPY or kind == SIGMOID_BINARY_CROSSENTROPY):
         total = each * loss_of_few(kind, y, t, dy, rows, cols, alpha, <real>each)
         at = rows

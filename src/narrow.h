@@ -1,5 +1,6 @@
-/* The matmul of a narrow result, and the sums of its columns, with vectors of one width: microkernel.h includes this once for each. It says
-   NARROW(name), the name for this width; NARROW_BYTES; and NARROW_ADD(a, b, c), a multiply-add of such vectors. */
+/* The matmul of a narrow result, and the sums of its columns, with vectors of one width: microkernel.h
+   includes this once for each. It says NARROW(name), the name for this width; NARROW_BYTES; and
+   NARROW_ADD(a, b, c), a multiply-add of such vectors. */
 
 typedef real NARROW(vector) __attribute__((vector_size(NARROW_BYTES)));
 typedef real NARROW(loose) __attribute__((vector_size(NARROW_BYTES), aligned(sizeof(real)), may_alias));

@@ -36,7 +36,8 @@ ctypedef struct Update:
     real rate               # the learning rate, with Adam's bias corrections in it
     real decay              # learning rate times weight decay
     Powers beta_1, beta_2
-    bint keeps_zeros        # does a step leave unused numbers, whose gradients are 0, finite?
+    bint is_finite          # no constant is infinite, or an epsilon of 0, as a real
+    bint keeps_zeros        # does a step leave unused numbers, whose gradients are 0, as they are?
     real momentum, rho, epsilon, centered
     real less_rho, less_beta_1, less_beta_2     # 1 - rho ..., subtracted in double
     void (*function)(const Update*, const_restricted, restricted, restricted, restricted,
@@ -173,7 +174,7 @@ cdef inline void set_powers(Powers* p, double beta) noexcept nogil:
 cdef inline double power(Powers* p, long long t) noexcept nogil:
     # beta^t, or 0 where 1 - beta^t rounds to 1: there beta^t <= e^-((1 - beta) t) < 2^-54. It is
     # the product of two powers that most steps find computed, and the same whoever asks first.
-    cdef Py_ssize_t low = <Py_ssize_t>(t % POWERS)
+    cdef Py_ssize_t low = <Py_ssize_t>(<uint64_t>t % POWERS)
     if (1 - p.beta) * <double>t >= 38:
         return 0
     if t - low != p.high_t:
@@ -196,6 +197,10 @@ cdef void set_update(Update* u, int kind, const Hyper* h) noexcept nogil:
     u.centered = <real>h.centered
     set_powers(&u.beta_1, h.beta_1)
     set_powers(&u.beta_2, h.beta_2)
+    u.is_finite = (abs_(u.momentum) <= REAL_MAX and abs_(u.rho) <= REAL_MAX
+                   and abs_(u.less_rho) <= REAL_MAX and abs_(u.less_beta_1) <= REAL_MAX
+                   and abs_(u.less_beta_2) <= REAL_MAX and abs_(u.centered) <= REAL_MAX
+                   and (kind < ADAGRAD or u.epsilon >= REAL_MIN))
     u.function = update_function(kind)
     if kind == SGD:
         u.n_slots = 0
@@ -214,8 +219,7 @@ cdef inline void begin_update(Update* u, const Hyper* h, double learning_rate,
             / (1 - power(&u.beta_1, iteration + 1))
     u.rate = <real>rate
     u.decay = <real>(learning_rate * h.weight_decay)
-    u.keeps_zeros = (u.rate <= REAL_MAX and u.decay <= REAL_MAX
-                     and (u.kind < ADAGRAD or u.epsilon >= REAL_MIN))
+    u.keeps_zeros = u.is_finite and abs_(u.rate) <= REAL_MAX and abs_(u.decay) <= REAL_MAX
 
 
 cdef inline void add_penalty(restricted g, const_restricted w, Py_ssize_t n, real l1,

@@ -415,7 +415,9 @@ cdef class Executor:
 
     def set_hyper(self, hyper):
         """Set the optimizer's constants: a mapping with some of momentum, rho, epsilon,
-        beta_1, beta_2, centered and weight_decay; the others are 0."""
+        beta_1, beta_2, centered and weight_decay; the others are 0.
+
+        Waits for the batch under way; a signal's handler in its midst gets RuntimeError."""
         cdef Hyper new
         for name, value in hyper.items():
             if name not in HYPER:
@@ -893,8 +895,7 @@ cdef class Executor:
                 raise ValueError(f"between has room for batches of {other.capacity} rows only; "
                                  f"received batch_size={size}")
             n_batches = (last - first + size - 1) // size
-            if count < 0:
-                raise ValueError(f"iteration must not be negative; received {iteration}")
+            check_iteration(count)
             if learning_rates is not None:
                 learning_rates = vector(learning_rates, "learning_rates")
                 n_rates = learning_rates.shape[0]
@@ -1068,6 +1069,7 @@ cdef class Executor:
         """Run one step of the plan on the batch that load() gathered."""
         cdef double* sums = NULL
         cdef long long count = iteration    # nothing below may fail while numbers are flushed
+        check_iteration(count)
         own = np.zeros((self.plan.n_metrics, 2)) if totals is None else totals
         self.check_totals(own)
         if not 0 <= index < self.length:
@@ -1099,6 +1101,11 @@ cdef class Executor:
                   "x": self.x_, "t": self.t_, "labels": self.labels_, "r": self.r_}[b.arena]
         at = b.offset * (self.capacity if b.arena == "work" else 1)
         return source[at:at + rows * b.cols].reshape(rows, b.cols).copy()
+
+
+cdef void check_iteration(long long iteration) except *:
+    if not 0 <= iteration < <long long>1 << 62:
+        raise ValueError(f"iteration must be from 0 to 2^62 - 1; received {iteration}")
 
 
 cdef vector(array, str name):

@@ -703,7 +703,7 @@ def test_the_executor_checks_its_arguments():
         (lambda: run(x, t, begin=3, end=2), "begin and end"),
         (lambda: run(x, t, end=7), "begin and end"),
         (lambda: run(x, t, batch_size=5), "batch_size must be from 1 to 4"),
-        (lambda: run(x, t, iteration=-1), "iteration must not be negative"),
+        (lambda: run(x, t, iteration=-1), "iteration must be from 0"),
         (lambda: e.run(x, t), "learning_rates must hold"),
         (lambda: run(x, t, losses=np.zeros(1)), "losses must be writable"),
         (lambda: run(x, t, totals=np.zeros((1, 2))), "totals must be"),

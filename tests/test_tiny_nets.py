@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from nncore import kernels, layers, losses, models, optimizers
+from nncore import layers, losses, models, optimizers
 from nncore.compiler import compile_plan, make_executor
 from nncore.plan import Plan
 
@@ -81,7 +81,8 @@ def test_weights_and_biases_updated_together(name: str, dtype: str) -> None:
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 @pytest.mark.parametrize(
-    ("epsilon", "rate"), [(0.0, 0.01), (1e-40, 0.01), (1e-300, 0.01), (1e-7, 1e39), (1e-7, 1e300)]
+    ("epsilon", "rate"),
+    [(0.0, 0.01), (1e-40, 0.01), (1e-300, 0.01), (1e-7, 1e39), (1e-7, -1e39), (1e-7, 1e300)],
 )
 def test_numbers_that_float32_does_not_have_leave_the_gaps_alone(
     name: str, epsilon: float, rate: float
@@ -173,15 +174,50 @@ def test_an_order_that_changes_under_way() -> None:
     assert order[900] == 1 << 40
 
 
-def test_weights_of_1_change_no_bit_of_the_loss() -> None:
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    "loss",
+    [
+        losses.MeanSquaredError(), losses.RootMeanSquaredError(), losses.MeanAbsoluteError(),
+        losses.Huber(0.3), losses.LogCosh(), losses.Poisson(), losses.BinaryCrossentropy(),
+        losses.BinaryCrossentropy(from_logits=True), losses.CategoricalCrossentropy(),
+        losses.CategoricalCrossentropy(from_logits=True),
+    ],
+    ids=lambda loss: f"{loss.name}, {loss.get_config().get('from_logits')}",
+)  # fmt: skip
+def test_weights_of_1_change_no_bit_of_the_loss(loss: losses.Loss, dtype: str) -> None:
     random = np.random.default_rng(6)
-    for n in (1, 2, 7, 8, 9, 31, 300):
-        for dtype in ("float32", "float64"):
-            y, t = random.normal(size=(2, n, 3)).astype(dtype)
-            plain = kernels.loss("mean_squared_error", y, t)
-            weighted = kernels.loss("mean_squared_error", y, t, r=np.ones(n))
-            assert plain[0] == weighted[0]
-            np.testing.assert_array_equal(plain[1], weighted[1])
+    for cols in (1, 2, 3, 7, 16):
+        for n in (1, 2, 3, 5, 7, 8, 9, 31, 300):
+            model = models.Sequential([layers.Input((cols,)), layers.Dense(cols, dtype=dtype)])
+            model.set_weights([random.uniform(0.1, 0.9, w.shape) for w in model.get_weights()])
+            x, t = random.uniform(0.1, 0.9, size=(2, n, cols)).astype(dtype)
+            found = []
+            for r in (None, np.ones(n)):
+                plan = compile_plan(model.layers, "test", loss=loss, weights=r is not None)
+                executor = make_executor(plan, model.parameters, None, batch_size=n)
+                written = np.empty(1)
+                executor.run(x, t, r, losses=written)
+                found.append(written[0])
+            assert np.isfinite(found[0])
+            assert found[0] == found[1], (n, cols)
+
+
+@pytest.mark.parametrize("iteration", [-1, -70, 1 << 62, (1 << 63) - 60, (1 << 63) - 1])
+def test_an_iteration_that_nobody_can_count_to(iteration: int) -> None:
+    model = network((3, 2), "float32")
+    optimizer = optimizers.Adam()
+    plan = compile_plan(model.layers, "train", loss=losses.MeanSquaredError(), optimizer=optimizer)
+    parameters = model.parameters.copy()
+    slots = optimizer.initial_slots(plan.n_parameters, "float32")
+    executor = make_executor(plan, parameters, slots, batch_size=1)
+    x, rate = np.ones((80, 3), np.float32), np.array([0.1])
+    with pytest.raises(ValueError, match="iteration must be from 0"):
+        executor.run(x, x[:, :2], iteration=iteration, learning_rates=rate)
+    executor.load(x[:1], x[:1, :2])
+    with pytest.raises(ValueError, match="iteration must be from 0"):
+        executor.execute(0, iteration, 0.1)
+    np.testing.assert_array_equal(parameters, model.parameters)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -255,7 +291,7 @@ def test_the_bias_correction_is_the_same_whoever_asks_first(dtype: str) -> None:
     plan = compile_plan(model.layers, "train", loss=losses.MeanSquaredError(), optimizer=optimizer)
     x = np.random.default_rng(7).normal(size=(150, 3)).astype(dtype)
     t, rate = x[:, :2] ** 2, np.array([0.01])
-    for first in (0, 50, 300, 36_990):
+    for first in (0, 50, 300, 37_900):
 
         def state() -> tuple[NDArray[np.generic], NDArray[np.generic]]:
             return model.parameters.copy(), optimizer.initial_slots(plan.n_parameters, dtype)
