@@ -133,7 +133,9 @@ def _overlap(p: Buffer, q: Buffer) -> bool:
 
 
 def _within(b: Buffer, other: Buffer) -> bool:
-    """Tell whether a buffer is a part of another one."""
+    """Tell whether what a buffer holds is another one's, or a part of it."""
+    if b.arena == "work":  # rows of another width, or another meaning: it is that one or none
+        return b == other
     return (
         other.arena == b.arena
         and other.offset <= b.offset

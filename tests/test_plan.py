@@ -591,6 +591,19 @@ BAD_PLANS = [
 ]
 
 
+def test_what_lies_within_a_larger_buffer_is_not_that_buffer():
+    model = models.Sequential([layers.Input((3,)), layers.Dense(2, "tanh"), layers.Dense(3)])
+    plan = compile_plan(
+        model.layers, "train", loss=losses.MeanSquaredError(), optimizer=optimizers.SGD()
+    )
+    hidden = plan.steps[0].y
+    dy = plan.steps[index_of(plan, "loss")].dy
+    plan = with_buffer(plan, dy, offset=plan.buffers[hidden].offset)
+    with pytest.raises(ValueError, match="read before it is written") as caught:
+        runtime.core("float32").verify(plan, 0)
+    assert plan.buffers[hidden].name in str(caught.value)
+
+
 @pytest.mark.parametrize(("spoil", "text"), BAD_PLANS)
 def test_the_verifier_names_the_step(spoil, text):
     plan = spoil(sound())
