@@ -36,7 +36,11 @@ def main(arguments: list[str] | None = None) -> int:
 
     folder = options.data or find_data()
     if folder is None or not (folder / "train-images-idx3-ubyte.gz").exists():
-        print(f"Fashion-MNIST is not there ({folder or 'no folder'}); use --data", file=sys.stderr)
+        print(
+            f"Fashion-MNIST is not there ({folder or 'no folder'}): give --data FOLDER, with the "
+            f"four files of https://github.com/zalandoresearch/fashion-mnist",
+            file=sys.stderr,
+        )
         return 1
     x_train = nncore.datasets.idx(folder / "train-images-idx3-ubyte.gz")  # (60000, 28, 28) uint8
     y_train = nncore.datasets.idx(folder / "train-labels-idx1-ubyte.gz")

@@ -92,8 +92,8 @@ def unknown_name(what: str, name: object, known: Iterable[str]) -> str:
     lowered = {n.lower(): n for n in names}
     near = difflib.get_close_matches(str(name).lower().strip(), list(lowered), n=1, cutoff=0.6)
     shown = f'"{name}"' if isinstance(name, str) else repr(name)
-    hint = f' did you mean "{lowered[near[0]]}"?' if near else ""
-    return f"unknown {what} {shown}:{hint} Known: {', '.join(names)}."
+    hint = f': did you mean "{lowered[near[0]]}"?' if near else "."
+    return f"unknown {what} {shown}{hint} Known: {', '.join(names)}."
 
 
 def object_config(value: Any) -> dict[str, Any]:

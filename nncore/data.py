@@ -113,7 +113,12 @@ def as_array(value: Any, argument: str, where: str = "fit") -> Array:
         return array.view(np.uint8)
     what, hint = {
         "O": ("Python objects", f"convert it first: {argument} = {argument}.astype('float32')"),
-        "U": ("strings", "turn text into numbers first (one column a category, for example)"),
+        "U": (
+            "strings",
+            "turn text into numbers first: numpy.unique(y, return_inverse=True)[1] are labels"
+            if argument == "y"
+            else "turn text into numbers first (one column a category, for example)",
+        ),
         "S": ("byte strings", "turn text into numbers first"),
         "T": ("strings", "turn text into numbers first"),
         "c": ("complex numbers", f"give real numbers, such as {argument}.real or abs({argument})"),

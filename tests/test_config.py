@@ -63,7 +63,7 @@ def test_unknown_name_names_the_nearest_and_all():
     text = _names.unknown_name("loss", "MS", ["mse", "MSE", "LogCosh", "log_cosh", "L1"])
     assert text == 'unknown loss "MS": did you mean "mse"? Known: L1, log_cosh, mse.'
     text = _names.unknown_name("loss", "xyz", ["mse"])
-    assert text == 'unknown loss "xyz": Known: mse.'
+    assert text == 'unknown loss "xyz". Known: mse.'
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_build_errors():
         _names.build("loss", {"class_name": "a", "config": 3}, {"a": dict})
     with pytest.raises(ValueError, match=r'loss "a" cannot be made from \{.b.: 1\}'):
         _names.build("loss", {"class_name": "a", "config": {"b": 1}}, {"a": lambda: 0})
-    with pytest.raises(ValueError, match="unknown loss 3: Known: a"):
+    with pytest.raises(ValueError, match=r"unknown loss 3\. Known: a"):
         _names.build("loss", {"class_name": 3}, {"a": dict})
 
 

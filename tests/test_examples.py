@@ -47,7 +47,7 @@ def test_fashion_mnist(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_fashion_mnist_without_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert load("fashion_mnist").main(["--data", str(tmp_path)]) == 1
-    assert "use --data" in capsys.readouterr().err
+    assert "give --data" in capsys.readouterr().err
 
 
 def blocks(document: str, language: str) -> list[str]:
