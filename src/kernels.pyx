@@ -172,12 +172,8 @@ def update_into(str kind, real[:, ::1] w, const real[:, ::1] g, real[:, ::1] slo
     """Update w (1, n) and slots (k, n) in place from the gradient g (1, n)."""
     cdef int code = kind_of(kind, OPTIMIZERS, "optimizer")
     cdef Update u
-    cdef Hyper h
+    cdef Hyper h = read_hyper({} if hyper is None else hyper)
     cdef Py_ssize_t n = w.shape[0] * w.shape[1]
-    known = {} if hyper is None else hyper
-    for name in known:
-        if name not in HYPER:
-            raise ValueError(f"unknown hyper-parameter {name!r}; known: {', '.join(HYPER)}")
     same_shape("w", w, "g", g)
     apart(w, g)
     apart(slots, g)
@@ -185,17 +181,9 @@ def update_into(str kind, real[:, ::1] w, const real[:, ::1] g, real[:, ::1] slo
     if slots.shape[0] < OPTIMIZERS[kind] or (OPTIMIZERS[kind] and slots.shape[1] != n):
         raise ValueError(f"{kind} needs slots of shape ({OPTIMIZERS[kind]}, {n}); "
                          f"received ({slots.shape[0]}, {slots.shape[1]})")
-    if iteration < 0:
-        raise ValueError(f"iteration must not be negative; received {iteration}")
+    check_iteration(iteration)
     if n == 0:
         return
-    h.momentum = known.get("momentum", 0.0)
-    h.rho = known.get("rho", 0.0)
-    h.epsilon = known.get("epsilon", 0.0)
-    h.beta_1 = known.get("beta_1", 0.0)
-    h.beta_2 = known.get("beta_2", 0.0)
-    h.centered = known.get("centered", 0.0)
-    h.weight_decay = known.get("weight_decay", 0.0)
     u.parameters = start(w)
     u.slots = start(slots)
     u.stride = n

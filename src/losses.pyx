@@ -2,8 +2,8 @@
 # each where columns are independent, one row function each where they are not.
 #
 # To add one: its name in the enum and in LOSSES, its formulas (or its function of rows) and
-# its line in loss_block(), if it is a mean over columns also in loss_of_few(). `alpha` is its one
-# parameter: delta, or label smoothing.
+# its line in loss_block(), or, if it is a mean over columns, in loss_of_columns(), where
+# is_mean_over_columns() must know it. `alpha` is its one parameter: delta, or label smoothing.
 
 cdef enum:
     MEAN_SQUARED_ERROR, ROOT_MEAN_SQUARED_ERROR, MEAN_ABSOLUTE_ERROR, HUBER, LOG_COSH, POISSON
@@ -113,9 +113,9 @@ cdef inline real sigmoid_binary_derivative(real z, real t, real alpha) noexcept 
     return sigmoid_(z) - smoothed(t, alpha)
 
 
-cdef inline void columns(loss_formula value, loss_formula derivative, const_restricted y,
-                         const_restricted t, restricted dy, restricted values, Py_ssize_t rows,
-                         Py_ssize_t cols, real alpha, real factor) noexcept nogil:
+cdef inline void many(loss_formula value, loss_formula derivative, const_restricted y,
+                      const_restricted t, restricted dy, restricted values, Py_ssize_t rows,
+                      Py_ssize_t cols, real alpha, real factor) noexcept nogil:
     # values_i = mean_j value(y_ij, t_ij); dy_ij = factor derivative(y_ij, t_ij) / cols. dy holds
     # the values first: two plain loops become vector code where one with a sum would not.
     cdef real scale = R(1) / <real>cols
@@ -131,7 +131,7 @@ cdef inline void columns(loss_formula value, loss_formula derivative, const_rest
 cdef inline double few(loss_formula value, loss_formula derivative, const_restricted y,
                        const_restricted t, restricted dy, Py_ssize_t rows, Py_ssize_t cols,
                        real alpha, real factor) noexcept nogil:
-    # columns() of fewer numbers than a vector, and the sum of their values, with the same bits. A
+    # many() for fewer numbers than a vector, returning the sum of the values, with the same bits. A
     # loop with two ends is not made into vectors, which for cheap formulas takes longer to begin.
     cdef real found[MOST_LANES]
     cdef real scale = R(1) / <real>cols, sum
@@ -149,25 +149,48 @@ cdef inline double few(loss_formula value, loss_formula derivative, const_restri
     return sum_of(found, NULL, rows)
 
 
+cdef inline double columns(loss_formula value, loss_formula derivative, const_restricted y,
+                           const_restricted t, restricted dy, restricted values, Py_ssize_t rows,
+                           Py_ssize_t cols, real alpha, real factor) noexcept nogil:
+    # many(), or with values NULL few().
+    if values == NULL:
+        return few(value, derivative, y, t, dy, rows, cols, alpha, factor)
+    many(value, derivative, y, t, dy, values, rows, cols, alpha, factor)
+    return 0
+
+
+cdef inline bint is_mean_over_columns(int kind) noexcept nogil:
+    return kind <= BINARY_CROSSENTROPY or kind == SIGMOID_BINARY_CROSSENTROPY
+
+
+cdef inline double loss_of_columns(int kind, const_restricted y, const_restricted t,
+                                   restricted dy, restricted values, Py_ssize_t rows,
+                                   Py_ssize_t cols, real alpha, real factor) noexcept nogil:
+    # A loss that is a mean over columns. With values NULL, for fewer numbers than a vector, the
+    # values' sum is returned.
+    if kind == MEAN_SQUARED_ERROR or kind == ROOT_MEAN_SQUARED_ERROR:
+        return columns(squared, squared_derivative, y, t, dy, values, rows, cols, alpha, factor)
+    if kind == MEAN_ABSOLUTE_ERROR:
+        return columns(absolute, absolute_derivative, y, t, dy, values, rows, cols, alpha, factor)
+    if kind == HUBER:
+        return columns(huber, huber_derivative, y, t, dy, values, rows, cols, alpha, factor)
+    if kind == LOG_COSH:
+        return columns(log_cosh, log_cosh_derivative, y, t, dy, values, rows, cols, alpha, factor)
+    if kind == POISSON:
+        return columns(poisson, poisson_derivative, y, t, dy, values, rows, cols, alpha, factor)
+    if kind == BINARY_CROSSENTROPY:
+        return columns(binary, binary_derivative, y, t, dy, values, rows, cols, alpha, factor)
+    if kind == SIGMOID_BINARY_CROSSENTROPY:
+        return columns(sigmoid_binary, sigmoid_binary_derivative, y, t, dy, values, rows, cols,
+                       alpha, factor)
+    return NOT_A_NUMBER     # another is a mistake
+
+
 cdef double loss_of_few(int kind, const_restricted y, const_restricted t, restricted dy,
                         Py_ssize_t rows, Py_ssize_t cols, real alpha,
                         real factor) noexcept nogil:
-    # The sum of the rows' losses, each a mean over columns, and factor times its derivative.
-    if kind == MEAN_SQUARED_ERROR or kind == ROOT_MEAN_SQUARED_ERROR:
-        return few(squared, squared_derivative, y, t, dy, rows, cols, alpha, factor)
-    if kind == MEAN_ABSOLUTE_ERROR:
-        return few(absolute, absolute_derivative, y, t, dy, rows, cols, alpha, factor)
-    if kind == HUBER:
-        return few(huber, huber_derivative, y, t, dy, rows, cols, alpha, factor)
-    if kind == LOG_COSH:
-        return few(log_cosh, log_cosh_derivative, y, t, dy, rows, cols, alpha, factor)
-    if kind == POISSON:
-        return few(poisson, poisson_derivative, y, t, dy, rows, cols, alpha, factor)
-    if kind == BINARY_CROSSENTROPY:
-        return few(binary, binary_derivative, y, t, dy, rows, cols, alpha, factor)
-    if kind == SIGMOID_BINARY_CROSSENTROPY:
-        return few(sigmoid_binary, sigmoid_binary_derivative, y, t, dy, rows, cols, alpha, factor)
-    return NOT_A_NUMBER     # another is a mistake
+    # A function of its own: within loss_rows() it would take longer to begin.
+    return loss_of_columns(kind, y, t, dy, NULL, rows, cols, alpha, factor)
 
 
 cdef void softmax_crossentropy_strips(const real* z, const real* t, const long long* labels,
@@ -275,21 +298,8 @@ cdef void loss_block(int kind, const_restricted y, const_restricted t, const lon
     # The loss of each row; dy gets factor times its derivative. t, or labels, holds the rows'
     # targets.
     cdef Py_ssize_t i
-    if kind == MEAN_SQUARED_ERROR or kind == ROOT_MEAN_SQUARED_ERROR:
-        columns(squared, squared_derivative, y, t, dy, values, rows, cols, alpha, factor)
-    elif kind == MEAN_ABSOLUTE_ERROR:
-        columns(absolute, absolute_derivative, y, t, dy, values, rows, cols, alpha, factor)
-    elif kind == HUBER:
-        columns(huber, huber_derivative, y, t, dy, values, rows, cols, alpha, factor)
-    elif kind == LOG_COSH:
-        columns(log_cosh, log_cosh_derivative, y, t, dy, values, rows, cols, alpha, factor)
-    elif kind == POISSON:
-        columns(poisson, poisson_derivative, y, t, dy, values, rows, cols, alpha, factor)
-    elif kind == BINARY_CROSSENTROPY:
-        columns(binary, binary_derivative, y, t, dy, values, rows, cols, alpha, factor)
-    elif kind == SIGMOID_BINARY_CROSSENTROPY:
-        columns(sigmoid_binary, sigmoid_binary_derivative, y, t, dy, values, rows, cols, alpha,
-                factor)
+    if is_mean_over_columns(kind):
+        loss_of_columns(kind, y, t, dy, values, rows, cols, alpha, factor)
     elif kind == SOFTMAX_CATEGORICAL_CROSSENTROPY:
         softmax_crossentropy(y, t, NULL, dy, values, rows, cols, alpha, factor)
     elif kind == SOFTMAX_SPARSE_CATEGORICAL_CROSSENTROPY:
@@ -352,7 +362,7 @@ cdef double loss_rows(int kind, int reduction, const_restricted y, const_restric
         each = 1 / weight if weight != 0 else 0
     at = 0
     if rows * cols < LANES_PER_VECTOR and not r and not values \
-            and (kind <= BINARY_CROSSENTROPY or kind == SIGMOID_BINARY_CROSSENTROPY):
+            and is_mean_over_columns(kind):
         total = each * loss_of_few(kind, y, t, dy, rows, cols, alpha, <real>each)
         at = rows
     while at < rows:

@@ -165,6 +165,27 @@ ctypedef struct Hyper:
     double momentum, rho, epsilon, beta_1, beta_2, centered, weight_decay
 
 
+cdef void check_iteration(long long iteration) except *:
+    if not 0 <= iteration < <long long>1 << 62:
+        raise ValueError(f"iteration must be from 0 to 2^62 - 1; received {iteration}")
+
+
+cdef Hyper read_hyper(mapping) except *:
+    # Some of HYPER; the others are 0.
+    cdef Hyper h
+    for name in mapping:
+        if name not in HYPER:
+            raise ValueError(f"unknown hyper-parameter {name!r}; known: {', '.join(HYPER)}")
+    h.momentum = mapping.get("momentum", 0.0)
+    h.rho = mapping.get("rho", 0.0)
+    h.epsilon = mapping.get("epsilon", 0.0)
+    h.beta_1 = mapping.get("beta_1", 0.0)
+    h.beta_2 = mapping.get("beta_2", 0.0)
+    h.centered = mapping.get("centered", 0.0)
+    h.weight_decay = mapping.get("weight_decay", 0.0)
+    return h
+
+
 cdef inline void set_powers(Powers* p, double beta) noexcept nogil:
     memset(p, 0, sizeof(Powers))
     p.beta = beta

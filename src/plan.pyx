@@ -418,19 +418,10 @@ cdef class Executor:
         beta_1, beta_2, centered and weight_decay; the others are 0.
 
         Waits for the batch under way; a signal's handler in its midst gets RuntimeError."""
-        cdef Hyper new
+        cdef Hyper new = read_hyper(hyper)
         for name, value in hyper.items():
-            if name not in HYPER:
-                raise ValueError(f"unknown hyper-parameter {name!r}; known: {', '.join(HYPER)}")
             if not -1e300 < value < 1e300:
                 raise ValueError(f"{name} must be finite; received {value!r}")
-        new.momentum = hyper.get("momentum", 0.0)
-        new.rho = hyper.get("rho", 0.0)
-        new.epsilon = hyper.get("epsilon", 0.0)
-        new.beta_1 = hyper.get("beta_1", 0.0)
-        new.beta_2 = hyper.get("beta_2", 0.0)
-        new.centered = hyper.get("centered", 0.0)
-        new.weight_decay = hyper.get("weight_decay", 0.0)
         self.enter()    # not while a batch is under way
         self.hyper = new
         if self.optimizer >= 0:
@@ -1101,11 +1092,6 @@ cdef class Executor:
                   "x": self.x_, "t": self.t_, "labels": self.labels_, "r": self.r_}[b.arena]
         at = b.offset * (self.capacity if b.arena == "work" else 1)
         return source[at:at + rows * b.cols].reshape(rows, b.cols).copy()
-
-
-cdef void check_iteration(long long iteration) except *:
-    if not 0 <= iteration < <long long>1 << 62:
-        raise ValueError(f"iteration must be from 0 to 2^62 - 1; received {iteration}")
 
 
 cdef vector(array, str name):
