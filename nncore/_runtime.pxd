@@ -1,6 +1,8 @@
-# What the core modules take from the runtime: one thread pool and one clock for all of them.
+# What the core modules take from the runtime: one thread pool and one clock for all of them, and
+# what the processor is like.
 
 cdef void parallel(void (*part)(void*, int) noexcept nogil, void* context,
                    int parts) noexcept nogil
 cdef double seconds() noexcept nogil
 cdef int num_threads() noexcept nogil
+cdef int l1_ways() noexcept nogil

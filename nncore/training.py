@@ -34,7 +34,7 @@ __all__ = ["Trainer"]
 SLICE = 0.05
 #: Rows of one block of ``predict``.
 BLOCK = 256
-#: Bytes of weights above which blocks of twice as many rows are faster.
+#: Bytes of weights above which blocks of four times as many rows are faster.
 LARGE = 8 << 20
 #: A bit pattern (a NaN) that no computation yields: marks the steps that were not done.
 _NOT_DONE = np.uint64(0x7FF8DEADBEEF0001)
@@ -922,7 +922,7 @@ class Trainer(Compiled):
         except IndexError:
             # Weights that no cache keeps are read anew for every block.
             large = self.parameters.nbytes > LARGE
-            executor = self._new_executor("predict", False, 2 * BLOCK if large else BLOCK, {})[0]
+            executor = self._new_executor("predict", False, 4 * BLOCK if large else BLOCK, {})[0]
         threads = self.n_threads
         if executor.n_threads != threads:
             executor.n_threads = threads

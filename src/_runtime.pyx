@@ -12,6 +12,7 @@ cdef extern from "threads.h" nogil:
 
 cdef extern from "cpu.h" nogil:
     int nncore_cpu_levels()
+    int nncore_l1_ways()
     const char* nncore_compiler()
 
 cdef extern from "_built.h":
@@ -30,6 +31,10 @@ cdef double seconds() noexcept nogil:
 
 cdef int num_threads() noexcept nogil:
     return nncore_get_num_threads()
+
+
+cdef int l1_ways() noexcept nogil:
+    return nncore_l1_ways()
 
 
 def cpu_levels():

@@ -43,6 +43,39 @@ int nncore_x86_levels(nncore_cpuid cpuid, nncore_xgetbv xgetbv)
     return levels;
 }
 
+/* A leaf that describes the caches, one a sub-leaf, until one of type 0: the ways of level 1's for data
+   (type 1), or 0. */
+static int l1_ways_in(nncore_cpuid cpuid, unsigned leaf)
+{
+    unsigned r[4], sub;
+    for (sub = 0; sub < 16; sub++) {
+        cpuid(leaf, sub, r);
+        if ((r[0] & 31) == 0)
+            break;
+        if ((r[0] & 31) == 1 && (r[0] >> 5 & 7) == 1)
+            return (int)(r[1] >> 22) + 1;
+    }
+    return 0;
+}
+
+int nncore_x86_l1_ways(nncore_cpuid cpuid)
+{
+    /* Intel describes its caches in leaf 4, AMD, where TOPOEXT says so, in the same words in leaf
+       0x8000001d. */
+    unsigned r[4];
+    int ways = 0;
+    cpuid(0, 0, r);
+    if (r[0] >= 4)
+        ways = l1_ways_in(cpuid, 4);
+    cpuid(0x80000000u, 0, r);
+    if (ways == 0 && r[0] >= 0x8000001du) {
+        cpuid(0x80000001u, 0, r);
+        if (HAS(r[2], 22))
+            ways = l1_ways_in(cpuid, 0x8000001du);
+    }
+    return ways;
+}
+
 #if defined(__x86_64__) || defined(_M_X64)
 
 #if defined(_MSC_VER) && !defined(__clang__)
@@ -74,16 +107,23 @@ int nncore_cpu_levels(void)
     return nncore_x86_levels(cpuid, xgetbv0);
 }
 
-#elif defined(__aarch64__) || defined(_M_ARM64)
-
-int nncore_cpu_levels(void)
+int nncore_l1_ways(void)
 {
-    return 8;
+    return nncore_x86_l1_ways(cpuid);
 }
 
 #else
 
 int nncore_cpu_levels(void)
+{
+#if defined(__aarch64__) || defined(_M_ARM64)
+    return 8;
+#else
+    return 0;
+#endif
+}
+
+int nncore_l1_ways(void)
 {
     return 0;
 }

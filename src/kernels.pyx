@@ -387,6 +387,17 @@ def peak_gflops(double seconds=0.05):
             rounds *= 2
 
 
+def set_cache_ways(int ways):
+    """Count on an L1 cache of so many ways from now on (0: not known); return those before.
+
+    For the tests: a matmul copies a's rows, or reads them where they lie, and gives the same bits.
+    """
+    global cache_ways
+    before = cache_ways
+    cache_ways = ways
+    return before
+
+
 def scratch_spare(Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, *, Py_ssize_t a_step, bint a_transposed,
                   bint b_transposed, bint b_slack, int n_threads):
     """Return how many numbers of a thread's scratch a matmul leaves unused, at the least.

@@ -43,14 +43,14 @@ cdef extern from "microkernel.h" nogil:
     void transpose_squares(const real* source, Py_ssize_t source_step, Py_ssize_t rows,
                            Py_ssize_t cols, real* to, Py_ssize_t to_step)
 
-# Bytes of b's block, for the L2 cache.
 cdef enum:
-    B_BYTES = 256 << 10
+    B_BYTES = 256 << 10     # of b's block, for the L2 cache
+    LONG_B_BYTES = 2 << 20  # where each block has its a copied: the fewer blocks, the fewer copies
     MAX_BLOCK_P = 512
     MAX_BLOCK_TILES = 64
-    UNFINISHED_TILES = 64   # of rows, whose sums wait for the next block of p
+    UNFINISHED_ROWS = 1032  # whose sums wait for the next block of p: whole tiles
     NARROW_TILES = 8        # of rows of a narrow result, that the epilogue gets at once
-    A_TILES = 4             # of rows of a that are copied together: whole cache lines
+    A_TILES = 8             # of rows of a that are copied together: whole cache lines
     NARROW_PANEL = 64       # rows of a result of one vector, that the epilogue gets at once
     CONFLICT = 1024         # bytes between lines of which many have no place in the cache
 
@@ -100,8 +100,7 @@ cdef inline Py_ssize_t block_p(Py_ssize_t k) noexcept nogil:
 
 
 cdef inline Py_ssize_t block_cols(Py_ssize_t p, bint pack_a) noexcept nogil:
-    # More columns where each block of them has its a copied.
-    cdef Py_ssize_t numbers = (4 if pack_a else 1) * B_BYTES // <Py_ssize_t>sizeof(real)
+    cdef Py_ssize_t numbers = (LONG_B_BYTES if pack_a else B_BYTES) // <Py_ssize_t>sizeof(real)
     cdef Py_ssize_t tiles = numbers // (TILE_COLS * (p if p > 0 else 1))
     return smaller(tiles if tiles > 0 else 1, MAX_BLOCK_TILES) * TILE_COLS
 
@@ -124,26 +123,33 @@ cdef Py_ssize_t scratch_size(Py_ssize_t m, Py_ssize_t n, Py_ssize_t k) noexcept 
     # (the fewer p a block has, the more columns); and panels of a.
     cdef Py_ssize_t cols = round_up(n, TILE_COLS), half = MAX_BLOCK_P // 2
     cdef Py_ssize_t b = smaller(smaller(k, MAX_BLOCK_P) * cols,
-                                larger(4 * B_BYTES // <Py_ssize_t>sizeof(real),
+                                larger(LONG_B_BYTES // <Py_ssize_t>sizeof(real),
                                        MAX_BLOCK_P * TILE_COLS))
     cdef Py_ssize_t most = larger(MAX_BLOCK_TILES * TILE_COLS,
                                   NARROW_TILES * TILE_ROWS * TILE_COLS)
     cdef Py_ssize_t c = larger(TILE_ROWS * panel_step(smaller(cols, most)), most)
     cdef Py_ssize_t unfinished = 0
     if k > MAX_BLOCK_P:
-        unfinished = smaller(round_up(m, TILE_ROWS), UNFINISHED_TILES * TILE_ROWS) \
+        unfinished = smaller(round_up(m, TILE_ROWS), UNFINISHED_ROWS) \
             * panel_step(smaller(cols, block_cols(half, True)))
     return round_up(b, 64) + round_up(larger(c, unfinished), 64) \
         + A_TILES * round_up(TILE_ROWS * smaller(k, MAX_BLOCK_P), 64)
 
 
+# How many lines that lie a power of two apart the L1 cache keeps; 0 where nobody knows.
+cdef int cache_ways = l1_ways()
+
+
 cdef inline bint packs_a(bint transposed, Py_ssize_t a_step, Py_ssize_t n,
                          Py_ssize_t k) noexcept nogil:
     # The lines of a, when they are a power of two apart, push each other out of the caches: then
-    # they are copied side by side, if enough tiles of columns read them. (Transposed, a tile
-    # reads as many lines as the block has p, else one of each of its rows.)
-    return n > 4 * TILE_COLS and k > 4 * TILE_COLS \
-        and a_step * <Py_ssize_t>sizeof(real) % (CONFLICT if transposed else 4 * CONFLICT) == 0
+    # they are copied side by side, if enough tiles of columns read them. Transposed, a tile reads as
+    # many lines as the block has p; else one of each of its rows, which the cache may have ways for.
+    if n <= 4 * TILE_COLS or k <= 4 * TILE_COLS:
+        return False
+    if transposed:
+        return a_step * <Py_ssize_t>sizeof(real) % CONFLICT == 0
+    return cache_ways < TILE_ROWS and a_step * <Py_ssize_t>sizeof(real) % (4 * CONFLICT) == 0
 
 
 cdef void pack_rows(const real* a, Py_ssize_t step, Py_ssize_t rows, Py_ssize_t k,
@@ -307,7 +313,7 @@ cdef Layout layout_of(const Matmul* mm, Py_ssize_t m, Py_ssize_t n) noexcept nog
     at.c_at = at.b_at + round_up(b_numbers, 64)
     step = panel_step(smaller(at.col_block, n))
     if at.split:
-        at.end = at.c_at + smaller(rows, UNFINISHED_TILES * TILE_ROWS) * step
+        at.end = at.c_at + smaller(rows, UNFINISHED_ROWS) * step
     else:
         # The last block of columns may be narrow: then several tiles of rows are held.
         at.end = at.c_at + larger(TILE_ROWS * step,
@@ -345,10 +351,10 @@ cdef void multiply_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_ssiz
     pack_b = at.pack_b
     b_panels = scratch + at.b_at
     c_panels = scratch + at.c_at
-    if split and m > UNFINISHED_TILES * TILE_ROWS:
+    if split and m > UNFINISHED_ROWS:
         i = i0
         while i < i1:
-            rows = smaller(UNFINISHED_TILES * TILE_ROWS, i1 - i)
+            rows = smaller(UNFINISHED_ROWS, i1 - i)
             multiply_range(mm, i, i + rows, j0, j1, scratch)
             i += rows
         return

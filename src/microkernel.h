@@ -477,6 +477,27 @@ static ALWAYS_INLINE void transpose_square(const real *from, ptrdiff_t from_step
     *(loose_quad *)(to + 3 * to_step) = SHUFFLE(high01, high23, 2, 3, 6, 7);
 }
 
+#if defined(__AVX2__) && !NNCORE_DOUBLE
+/* Two squares, of eight neighbouring rows. */
+#define STRIP_ROWS 8
+static ALWAYS_INLINE void transpose_strip(const real *from, ptrdiff_t from_step, real *to,
+                                          ptrdiff_t to_step)
+{
+    __m256 row[4], low01, high01, low23, high23;
+    int i;
+#pragma GCC unroll 4
+    for (i = 0; i < 4; i++)
+        row[i] = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(from + i * from_step)),
+                                      _mm_loadu_ps(from + (i + 4) * from_step), 1);
+    low01 = _mm256_unpacklo_ps(row[0], row[1]), high01 = _mm256_unpackhi_ps(row[0], row[1]);
+    low23 = _mm256_unpacklo_ps(row[2], row[3]), high23 = _mm256_unpackhi_ps(row[2], row[3]);
+    _mm256_storeu_ps(to, _mm256_shuffle_ps(low01, low23, 0x44));
+    _mm256_storeu_ps(to + to_step, _mm256_shuffle_ps(low01, low23, 0xee));
+    _mm256_storeu_ps(to + 2 * to_step, _mm256_shuffle_ps(high01, high23, 0x44));
+    _mm256_storeu_ps(to + 3 * to_step, _mm256_shuffle_ps(high01, high23, 0xee));
+}
+#endif
+
 #else /* A compiler without vector extensions (MSVC): right, and slower. */
 
 #define NNCORE_VECTOR_EXTENSIONS 0
@@ -591,17 +612,27 @@ static void transpose_square(const real *from, ptrdiff_t from_step, real *to, pt
 
 #endif
 
-/* to(p, i) = from(i, p), i < rows, p < cols: the rows of `from` become columns.
-   Whole cache lines of `from` at a time: with rows a power of two apart they would push each other
-   out of the cache before they are used up. */
+/* to(p, i) = from(i, p), i < rows, p < cols: the rows of `from` become columns. Squares go through whole
+   cache lines of `from` at a time: with rows a power of two apart they would push each other out of
+   the cache before they are used up. Strips go along their rows, as memory likes to be read: so few
+   fit. */
 static void transpose(const real *from, ptrdiff_t from_step, ptrdiff_t rows, ptrdiff_t cols, real *to,
                       ptrdiff_t to_step)
 {
     const ptrdiff_t line = 64 / sizeof(real);
-    ptrdiff_t i, p, q, stop;
+    ptrdiff_t i, p, q, first = 0, stop;
+#ifdef STRIP_ROWS
+    for (; first + STRIP_ROWS <= rows; first += STRIP_ROWS) {
+        for (p = 0; p + 4 <= cols; p += 4)
+            transpose_strip(from + first * from_step + p, from_step, to + p * to_step + first, to_step);
+        for (; p < cols; p++)
+            for (i = first; i < first + STRIP_ROWS; i++)
+                to[p * to_step + i] = from[i * from_step + p];
+    }
+#endif
     for (q = 0; q < cols; q += line) {
         stop = q + line < cols ? q + line : cols;
-        for (i = 0; i + 4 <= rows; i += 4) {
+        for (i = first; i + 4 <= rows; i += 4) {
             for (p = q; p + 4 <= stop; p += 4)
                 transpose_square(from + i * from_step + p, from_step, to + p * to_step + i, to_step);
             for (; p < stop; p++) {

@@ -320,7 +320,7 @@ def test_update_agrees_with_its_reference(name, dtype, decay):
 SHAPES = [
     (1, 1, 1), (1, 64, 10), (2, 2, 2), (3, 5, 7), (12, 32, 32), (13, 33, 17), (32, 64, 64),
     (31, 300, 33), (128, 784, 128), (50, 520, 300), (300, 1000, 5), (3, 3, 700), (257, 129, 255),
-    (1, 700, 300), (1, 3, 2100), (403, 3, 1), (17, 300, 1), (5, 33, 1), (780, 515, 3), (600, 15, 9),
+    (1, 700, 300), (1, 3, 2100), (403, 3, 1), (17, 300, 1), (5, 33, 1), (1040, 515, 3), (1045, 1030, 40), (600, 15, 9),
 ]  # fmt: skip
 
 
@@ -341,7 +341,16 @@ def test_matmuls(rows, n_in, n_out, n_threads, dtype):
     close(db, dz64.sum(0), dtype, absolute=16, scale=math.sqrt(rows) + rows / 16)
 
 
-def test_no_thread_writes_beyond_its_scratch(dtype):
+@pytest.fixture(params=[0, 64], ids=["copied", "in place"])
+def cache_ways(request, dtype):
+    """Let matmuls take rows a multiple of 4 KB apart to need copies, or not, whatever this CPU."""
+    core = runtime.core(dtype)
+    before = core.set_cache_ways(request.param)
+    yield request.param
+    core.set_cache_ways(before)
+
+
+def test_no_thread_writes_beyond_its_scratch(dtype, cache_ways):
     """The layout that the loops use, for every thread's part, against what is provided."""
     core = runtime.core(dtype)
     rng = np.random.default_rng(10)
@@ -358,13 +367,17 @@ def test_no_thread_writes_beyond_its_scratch(dtype):
 
 
 @pytest.mark.parametrize("k", [512, 1024, 1536, 2048])
-def test_rows_that_push_each_other_out_of_the_cache(dtype, k):
-    """Rows a multiple of 4 KB apart are copied side by side: the bits are those of other rows."""
+def test_rows_that_push_each_other_out_of_the_cache(dtype, k, cache_ways):
+    """Rows a multiple of 4 KB apart are copied side by side, or not: the bits are the same."""
     rng = np.random.default_rng(13)
     x = rng.normal(size=(31, k)).astype(dtype)
     w = rng.normal(size=(k, 150)).astype(dtype)
     whole = kernels.dense(x, w)
     close(whole, x.astype(np.float64) @ w, dtype, absolute=16, scale=math.sqrt(k))
+    core = runtime.core(dtype)
+    core.set_cache_ways(0 if cache_ways else 64)
+    np.testing.assert_array_equal(kernels.dense(x, w), whole)
+    core.set_cache_ways(cache_ways)
     few = kernels.dense(x, w[:, :100])  # too few columns for copies to pay
     np.testing.assert_array_equal(whole[:, :96], few[:, :96])
     np.testing.assert_array_equal(kernels.dense(x, w, n_threads=3), whole)

@@ -47,6 +47,8 @@ int failures = 0;
 typedef struct {
     unsigned highest, one_c, seven_b, highest_extended, extended_c;
     uint64_t xcr0;
+    /* Of the leaf that describes caches, and of its sub-leaves up to the first of type 0: */
+    unsigned cache_leaf, type_and_level[4], ways[4];
 } processor;
 
 static processor now;
@@ -55,7 +57,7 @@ static int asked_xcr0;
 static void fake_cpuid(unsigned leaf, unsigned sub, unsigned *r)
 {
     memset(r, 0, 4 * sizeof *r);
-    CHECK(sub == 0, "leaf %#x, sub-leaf %u", leaf, sub);
+    CHECK(sub == 0 || (leaf == now.cache_leaf && sub < 4), "leaf %#x, sub-leaf %u", leaf, sub);
     CHECK(leaf <= now.highest || (leaf >= 0x80000000u && leaf <= now.highest_extended) ||
               leaf == 0x80000000u || leaf <= 1,
           "leaf %#x is beyond the processor's last", leaf);
@@ -69,6 +71,10 @@ static void fake_cpuid(unsigned leaf, unsigned sub, unsigned *r)
         r[0] = now.highest_extended;
     else if (leaf == 0x80000001u)
         r[2] = now.extended_c;
+    else if (leaf == now.cache_leaf) {
+        r[0] = now.type_and_level[sub];
+        r[1] = (now.ways[sub] - 1) << 22 | 63; /* and lines of 64 bytes */
+    }
 }
 
 static uint64_t fake_xgetbv(void)
@@ -82,6 +88,42 @@ static int levels(processor p)
 {
     now = p;
     return nncore_x86_levels(fake_cpuid, fake_xgetbv);
+}
+
+#define TOPOEXT BIT(22)
+#define CACHE(type, level) ((type) | (level) << 5 | BIT(8))
+
+static int l1_ways(processor p)
+{
+    now = p;
+    return nncore_x86_l1_ways(fake_cpuid);
+}
+
+static void test_caches(void)
+{
+    /* Instructions (type 2) before data; a level 2 for both (3), then none. */
+    const processor intel = {.highest = 13, .highest_extended = 0x80000008u, .cache_leaf = 4,
+                             .type_and_level = {CACHE(2, 1), CACHE(1, 1), CACHE(3, 2)},
+                             .ways = {8, 12, 20}};
+    const processor amd = {.highest = 13, .highest_extended = 0x80000021u, .extended_c = TOPOEXT,
+                           .cache_leaf = 0x8000001du,
+                           .type_and_level = {CACHE(1, 1), CACHE(2, 1), CACHE(3, 2)},
+                           .ways = {8, 4, 16}};
+    processor p;
+
+    CHECK(l1_ways(intel) == 12, "Intel: %d", l1_ways(intel));
+    CHECK(l1_ways(amd) == 8, "AMD: %d", l1_ways(amd));
+    p = intel, p.highest = 3;
+    CHECK(l1_ways(p) == 0, "without leaf 4: %d", l1_ways(p));
+    p = intel, p.type_and_level[1] = CACHE(1, 2);
+    CHECK(l1_ways(p) == 0, "no level 1 for data: %d", l1_ways(p));
+    p = intel, p.type_and_level[0] = 0;
+    CHECK(l1_ways(p) == 0, "nothing told: %d", l1_ways(p));
+    p = amd, p.extended_c = 0;
+    CHECK(l1_ways(p) == 0, "without TOPOEXT: %d", l1_ways(p));
+    p = amd, p.highest_extended = 0x8000001cu;
+    CHECK(l1_ways(p) == 0, "without leaf 0x8000001d: %d", l1_ways(p));
+    printf("caches: done; ways of this processor's L1: %d\n", nncore_l1_ways());
 }
 
 static void test_cpu(void)
@@ -260,6 +302,7 @@ TILES
 int main(void)
 {
     test_cpu();
+    test_caches();
     test_threads();
 #if !defined(_WIN32)
     test_fork();
