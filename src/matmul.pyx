@@ -7,8 +7,8 @@
 # (p x columns) in L2. a is read where it lies: a tile takes one number at a time from it (lines
 # that would push each other out of the cache are copied side by side). b is copied (packed)
 # where several tiles of rows read it, by the first of them as it multiplies.
-# p runs in order within a block, and block sums are added in order; the blocks depend on the
-# shape alone, so the result does not depend on copies or on the number of threads.
+# p goes in order within a run, and the runs' sums are added in order; the runs depend on the
+# shape alone, so the result does not depend on blocks, on copies or on the number of threads.
 
 cdef extern from "microkernel.h" nogil:
     const int TILE_ROWS
@@ -27,6 +27,9 @@ cdef extern from "microkernel.h" nogil:
     void multiply_and_pack(int cols, int unit, Py_ssize_t k, const real* a, Py_ssize_t a_step,
                            const real* b, Py_ssize_t b_step, real* packed, real* tile,
                            Py_ssize_t step, int add)
+    void multiply_and_ask(Py_ssize_t k, const real* a, Py_ssize_t a_step, const real* b,
+                          Py_ssize_t b_step, const real* ahead, Py_ssize_t ahead_step, real* tile,
+                          Py_ssize_t step, int add)
     void multiply_narrow(Py_ssize_t rows, Py_ssize_t cols, int unit, Py_ssize_t k, const real* a,
                          Py_ssize_t a_step, const real* b, Py_ssize_t b_step, const real* bias,
                          real* c)
@@ -44,9 +47,11 @@ cdef extern from "microkernel.h" nogil:
                            Py_ssize_t cols, real* to, Py_ssize_t to_step)
 
 cdef enum:
-    B_BYTES = 256 << 10     # of b's block, for the L2 cache
+    B_BYTES = 512 << 10     # of b's block, for the L2 cache
     LONG_B_BYTES = 2 << 20  # where each block has its a copied: the fewer blocks, the fewer copies
-    MAX_BLOCK_P = 512
+    MAX_RUN = 512           # of products that are summed one after the other
+    MAX_BLOCK_P = 1024
+    FAR_A_BYTES = 512 << 10     # of an a that comes from memory, or nearly so
     MAX_BLOCK_TILES = 64
     UNFINISHED_ROWS = 1032  # whose sums wait for the next block of p: whole tiles
     NARROW_TILES = 8        # of rows of a narrow result, that the epilogue gets at once
@@ -93,10 +98,16 @@ cdef inline Py_ssize_t larger(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
     return a if a > b else b
 
 
+cdef inline Py_ssize_t run_of(Py_ssize_t k) noexcept nogil:
+    # As few runs as possible, of about the same size.
+    cdef Py_ssize_t runs = (k + MAX_RUN - 1) // MAX_RUN
+    return k if runs <= 1 else round_up((k + runs - 1) // runs, 8)
+
+
 cdef inline Py_ssize_t block_p(Py_ssize_t k) noexcept nogil:
-    # As few blocks as possible, of about the same size.
-    cdef Py_ssize_t blocks = (k + MAX_BLOCK_P - 1) // MAX_BLOCK_P
-    return k if blocks <= 1 else round_up((k + blocks - 1) // blocks, 8)
+    # Whole runs. (More than half of MAX_BLOCK_P, where k is more than one block.)
+    cdef Py_ssize_t run = run_of(k)
+    return k if k <= MAX_BLOCK_P else MAX_BLOCK_P // run * run
 
 
 cdef inline Py_ssize_t block_cols(Py_ssize_t p, bint pack_a) noexcept nogil:
@@ -143,8 +154,8 @@ cdef int cache_ways = l1_ways()
 cdef inline bint packs_a(bint transposed, Py_ssize_t a_step, Py_ssize_t n,
                          Py_ssize_t k) noexcept nogil:
     # The lines of a, when they are a power of two apart, push each other out of the caches: then
-    # they are copied side by side, if enough tiles of columns read them. Transposed, a tile reads as
-    # many lines as the block has p; else one of each of its rows, which the cache may have ways for.
+    # they are copied side by side, if enough tiles of columns read them. Transposed, a tile reads
+    # as many lines as the block has p; else one of each row, which the cache may have ways for.
     if n <= 4 * TILE_COLS or k <= 4 * TILE_COLS:
         return False
     if transposed:
@@ -208,7 +219,7 @@ cdef enum:
 cdef void multiply_one_row(const Matmul* mm, Py_ssize_t j0, Py_ssize_t j1,
                            real* c) noexcept nogil:
     # m = 1: b is read once, row after row; there is nothing to copy.
-    cdef Py_ssize_t cols, tail, pb, ps, p, j, p_block = block_p(mm.k)
+    cdef Py_ssize_t cols, tail, pb, ps, p, j, run = run_of(mm.k)
     cdef Py_ssize_t a_step = mm.a_step if mm.a_transposed else 1
     cdef bint streamed = mm.k * mm.n * <Py_ssize_t>sizeof(real) > STREAMED
     cdef const real* a
@@ -220,7 +231,7 @@ cdef void multiply_one_row(const Matmul* mm, Py_ssize_t j0, Py_ssize_t j1,
         tail = 0 if mm.b_slack else cols % LANES_PER_VECTOR
         pb = 0
         while pb < mm.k or pb == 0:
-            ps = smaller(p_block, mm.k - pb)
+            ps = smaller(run, mm.k - pb)
             a = mm.a + pb * a_step
             b = mm.b + pb * mm.b_step + j0
             if streamed:
@@ -232,7 +243,7 @@ cdef void multiply_one_row(const Matmul* mm, Py_ssize_t j0, Py_ssize_t j1,
                 for p in range(ps):
                     sum = fused(a[p * a_step], b[p * mm.b_step + j], sum)
                 c[j] = c[j] + sum if pb > 0 else sum
-            pb += p_block if p_block > 0 else 1
+            pb += run if run > 0 else 1
         mm.epilogue(mm.context, c, cols, 0, j0, 1, cols)
         j0 += cols
 
@@ -250,7 +261,7 @@ cdef void multiply_one_column(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1,
 
 cdef inline bint is_narrow(Py_ssize_t n, Py_ssize_t k, bint readable) noexcept nogil:
     # readable: b has slack, or is copied. (One column is multiply_one_column's.)
-    return readable and 1 < n <= LANES_PER_VECTOR and k <= MAX_BLOCK_P
+    return readable and 1 < n <= LANES_PER_VECTOR and k <= MAX_RUN
 
 
 cdef inline Py_ssize_t narrow_b_size(Py_ssize_t k) noexcept nogil:
@@ -281,7 +292,7 @@ cdef void multiply_narrow_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1,
 
 ctypedef struct Layout:
     # How one thread works on its part of c, and where its panels lie in its scratch.
-    Py_ssize_t p_block, col_block, a_size, b_at, c_at, end
+    Py_ssize_t run, p_block, col_block, a_size, b_at, c_at, end
     bint split, pack_a, pack_b
 
 
@@ -295,11 +306,12 @@ cdef Layout layout_of(const Matmul* mm, Py_ssize_t m, Py_ssize_t n) noexcept nog
         at.c_at = narrow_b_size(k) if mm.b_transposed else 0
         at.end = at.c_at + smaller(m, NARROW_PANEL) * n + LANES_PER_VECTOR
         return at
-    at.p_block = k
+    at.run = at.p_block = k
     at.col_block = n
     at.pack_a = packs_a(mm.a_transposed, mm.a_step, n, k)
-    if k > MAX_BLOCK_P or n > TILE_COLS:
+    if k > MAX_RUN or n > TILE_COLS:
         # (A small matmul takes less time than these divisions.)
+        at.run = run_of(k)
         at.p_block = block_p(k)
         at.col_block = block_cols(at.p_block, at.pack_a)
         b_numbers = b_size(n, k, at.pack_a)
@@ -321,6 +333,28 @@ cdef Layout layout_of(const Matmul* mm, Py_ssize_t m, Py_ssize_t n) noexcept nog
     return at
 
 
+cdef void multiply_runs(int rows, int cols, bint transposed, Py_ssize_t k, Py_ssize_t run,
+                        const real* a, Py_ssize_t a_step, const real* b, Py_ssize_t b_step,
+                        real* packed, const real* ahead, Py_ssize_t each, real* tile,
+                        Py_ssize_t step, bint add) noexcept nogil:
+    # A tile, run after run. It also packs b, if packed is not NULL; or asks for `each` numbers for
+    # each p, if ahead is not NULL.
+    cdef Py_ssize_t p = 0, now
+    while p < k or p == 0:
+        now = smaller(run, k - p)
+        if packed:
+            multiply_and_pack(cols, transposed, now, a, a_step, b, b_step, packed + p * TILE_COLS,
+                              tile, step, add)
+        elif ahead:
+            multiply_and_ask(now, a, a_step, b, b_step, ahead + p * each, each, tile, step, add)
+        else:
+            multiply_tile(rows, cols, transposed, now, a, a_step, b, b_step, tile, step, add)
+        a += now * a_step if transposed else now
+        b += now * b_step
+        add = True
+        p += now if now > 0 else 1
+
+
 cdef void multiply_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_ssize_t j0,
                          Py_ssize_t j1, real* scratch) noexcept nogil:
     # Rows i0..i1 and columns j0..j1 of c, by one thread. i0 and j0 are multiples of the tile.
@@ -334,7 +368,12 @@ cdef void multiply_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_ssiz
     cdef const real* a
     cdef const real* b
     cdef Py_ssize_t jb, pb, i, j, cols, ps, whole, ready, rows, tile_cols, step, a_step, b_step
-    cdef Py_ssize_t held = 0        # rows that the epilogue has not had yet
+    cdef bint far               # while a panel of a is used, the next one is asked for: little
+    # by little, at once it would keep the tiles waiting
+    cdef bint packs, one_run
+    cdef const real* ahead
+    cdef Py_ssize_t each = 0    # numbers of it, for each p of a tile
+    cdef Py_ssize_t held = 0    # rows that the epilogue has not had yet
     if mm.narrow:
         multiply_narrow_range(mm, i0, i1, scratch)
         return
@@ -349,6 +388,8 @@ cdef void multiply_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_ssiz
     col_block = at.col_block
     split = at.split
     pack_b = at.pack_b
+    far = not (mm.a_transposed or split or at.pack_a) \
+        and m * k * <Py_ssize_t>sizeof(real) >= FAR_A_BYTES
     b_panels = scratch + at.b_at
     c_panels = scratch + at.c_at
     if split and m > UNFINISHED_ROWS:
@@ -379,6 +420,9 @@ cdef void multiply_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_ssiz
                     b = mm.b + pb * mm.b_step + j0 + jb + j
                 pack_cols(b, mm.b_step, mm.b_transposed, ps, tile_cols, b_panels + j * ps)
                 j += TILE_COLS
+            if far:
+                each = (TILE_ROWS * TILE_COLS + cols - 1) // cols
+            one_run = ps <= at.run
             i = held = 0
             while i < m:
                 rows = smaller(TILE_ROWS, m - i)
@@ -399,6 +443,7 @@ cdef void multiply_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_ssiz
                     a_step = TILE_ROWS
                 c = c_panels + i * step if split else c_panels + held * step
                 ready = 0 if pack_b and i > 0 else whole
+                ahead = a + TILE_ROWS * a_step if far and i + TILE_ROWS < m else NULL
                 j = 0
                 while j < cols:
                     tile_cols = smaller(TILE_COLS, cols - j)
@@ -406,16 +451,21 @@ cdef void multiply_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_ssiz
                         mm.prepare(mm.context, i0 + i, j0 + jb + j, rows, tile_cols)
                     b = b_panels + j * ps
                     b_step = TILE_COLS
+                    packs = False
                     if j < ready:
                         b = mm.b + pb * mm.b_step + j0 + jb + j
                         b_step = mm.b_step
-                        if pack_b:
-                            multiply_and_pack(<int>tile_cols, mm.a_transposed, ps, a, a_step, b,
-                                              b_step, b_panels + j * ps, c + j, step, pb > 0)
-                            j += TILE_COLS
-                            continue
-                    multiply_tile(<int>rows, <int>tile_cols, mm.a_transposed, ps, a, a_step, b,
-                                  b_step, c + j, step, pb > 0)
+                        packs = pack_b
+                    if one_run and not packs and not ahead:
+                        multiply_tile(<int>rows, <int>tile_cols, mm.a_transposed, ps, a, a_step,
+                                      b, b_step, c + j, step, pb > 0)
+                    else:
+                        multiply_runs(<int>rows, <int>tile_cols, mm.a_transposed, ps, at.run, a,
+                                      a_step, b, b_step, b_panels + j * ps if packs else NULL,
+                                      ahead if tile_cols == TILE_COLS else NULL, each, c + j,
+                                      step, pb > 0)
+                        if ahead:
+                            ahead += each * ps
                     j += TILE_COLS
                 i += TILE_ROWS
                 if pb + ps >= k and split:

@@ -59,8 +59,9 @@ typedef char squares_are_within_slack[3 * SHORT_COLS + 3 <= NNCORE_SLACK ? 1 : -
 #define NNCORE_VECTOR_EXTENSIONS 1
 /* Ask for the cache line at p, which will be written soon: into the L2 cache. */
 #define prefetch(p) __builtin_prefetch((p), 1, 2)
-/* Ask for the cache line at p, which will be read soon. */
+/* Ask for the cache line at p, which will be read soon: into the L1 cache; or later: into L2. */
 #define prefetch_to_read(p) __builtin_prefetch((p), 0, 3)
+#define prefetch_to_read_later(p) __builtin_prefetch((p), 0, 2)
 #define ALWAYS_INLINE inline __attribute__((always_inline))
 /* Loads and stores of any alignment, of memory that is also read as scalars. */
 typedef real vector __attribute__((vector_size(VECTOR_BYTES)));
@@ -107,14 +108,17 @@ static ALWAYS_INLINE vector larger_of_each(const vector a, const vector b)
 /* 1 where two are equal, else 0. */
 #define SAME(a, b) ((vector)((bits)((a) == (b)) & (bits)(1 - (vector){0})))
 
-/* Expanded once for each constant (rows, vectors, unit, pack), so that the sums stay in registers.
+/* Expanded once for each constant (rows, vectors, unit, pack, ask), so that the sums stay in registers.
    unit: a's rows are neighbours (a transposed matrix): a(i, p) = a[i + p * a_step];
    else a's rows are a_step apart: a(i, p) = a[i * a_step + p].
    pack: also leave the tile's columns of b in `packed`, TILE_COLS a row: the stores cost nothing
-   beside the multiplications. */
+   beside the multiplications.
+   ask: also ask for k * ahead_step numbers from `ahead` on, little by little: many lines at once would
+   keep those waiting that the tile itself needs. */
 static ALWAYS_INLINE void tile_body(const int rows, const int vectors, const int unit,
-                                    const int pack, ptrdiff_t k, const real *a, ptrdiff_t a_step,
-                                    const real *b, ptrdiff_t b_step, real *packed, real *tile,
+                                    const int pack, const int ask, ptrdiff_t k, const real *a,
+                                    ptrdiff_t a_step, const real *b, ptrdiff_t b_step, real *packed,
+                                    const real *ahead, ptrdiff_t ahead_step, real *tile,
                                     ptrdiff_t step, int add)
 {
     vector sum[TILE_ROWS][TILE_VECTORS];
@@ -132,6 +136,10 @@ static ALWAYS_INLINE void tile_body(const int rows, const int vectors, const int
         for (v = 0; v < vectors; v++)
             row[v] = *(const loose_vector *)(b + v * LANES_PER_VECTOR);
         b += b_step;
+        if (ask) {
+            prefetch_to_read_later(ahead);
+            ahead += ahead_step;
+        }
         if (pack) {
 #pragma GCC unroll 4
             for (v = 0; v < vectors; v++)
@@ -139,7 +147,7 @@ static ALWAYS_INLINE void tile_body(const int rows, const int vectors, const int
             packed += TILE_COLS;
 #pragma GCC unroll 4
             for (v = 0; v < vectors; v++)
-                __builtin_prefetch(b + 64 * b_step + v * LANES_PER_VECTOR, 0, 2);
+                prefetch_to_read_later(b + 64 * b_step + v * LANES_PER_VECTOR);
         }
 #pragma GCC unroll 12
         for (i = 0; i < rows; i++) {
@@ -163,9 +171,11 @@ static ALWAYS_INLINE void tile_body(const int rows, const int vectors, const int
 #define TILE_CASE(rows)                                                                          \
     case rows:                                                                                   \
         if (unit)                                                                                \
-            tile_body(rows, vectors, 1, 0, k, a, a_step, b, b_step, 0, tile, step, add);         \
+            tile_body(rows, vectors, 1, 0, 0, k, a, a_step, b, b_step, 0, 0, 0, tile, step,      \
+                      add);                                                                      \
         else                                                                                     \
-            tile_body(rows, vectors, 0, 0, k, a, a_step, b, b_step, 0, tile, step, add);         \
+            tile_body(rows, vectors, 0, 0, 0, k, a, a_step, b, b_step, 0, 0, 0, tile, step,      \
+                      add);                                                                      \
         break;
 
 static ALWAYS_INLINE void tile_rows(int rows, const int vectors, int unit, ptrdiff_t k,
@@ -269,13 +279,24 @@ static void multiply_and_pack(int cols, int unit, ptrdiff_t k, const real *a, pt
 {
     const int one = cols <= LANES_PER_VECTOR;
     if (one && unit)
-        tile_body(TILE_ROWS, 1, 1, 1, k, a, a_step, b, b_step, packed, tile, step, add);
+        tile_body(TILE_ROWS, 1, 1, 1, 0, k, a, a_step, b, b_step, packed, 0, 0, tile, step, add);
     else if (one)
-        tile_body(TILE_ROWS, 1, 0, 1, k, a, a_step, b, b_step, packed, tile, step, add);
+        tile_body(TILE_ROWS, 1, 0, 1, 0, k, a, a_step, b, b_step, packed, 0, 0, tile, step, add);
     else if (unit)
-        tile_body(TILE_ROWS, TILE_VECTORS, 1, 1, k, a, a_step, b, b_step, packed, tile, step, add);
+        tile_body(TILE_ROWS, TILE_VECTORS, 1, 1, 0, k, a, a_step, b, b_step, packed, 0, 0, tile,
+                  step, add);
     else
-        tile_body(TILE_ROWS, TILE_VECTORS, 0, 1, k, a, a_step, b, b_step, packed, tile, step, add);
+        tile_body(TILE_ROWS, TILE_VECTORS, 0, 1, 0, k, a, a_step, b, b_step, packed, 0, 0, tile,
+                  step, add);
+}
+
+/* A tile of all its rows and columns that also asks for k * ahead_step numbers from `ahead` on. */
+static void multiply_and_ask(ptrdiff_t k, const real *a, ptrdiff_t a_step, const real *b,
+                             ptrdiff_t b_step, const real *ahead, ptrdiff_t ahead_step, real *tile,
+                             ptrdiff_t step, int add)
+{
+    tile_body(TILE_ROWS, TILE_VECTORS, 0, 0, 1, k, a, a_step, b, b_step, 0, ahead, ahead_step, tile,
+              step, add);
 }
 
 /* One row: c(j) = [c(j) +] sum_p a(p) b(p, j), j < vectors * LANES_PER_VECTOR, a(p) = a[p * a_step]. So many
@@ -536,6 +557,15 @@ static void multiply_and_pack(int cols, int unit, ptrdiff_t k, const real *a, pt
     multiply_tile(TILE_ROWS, cols, unit, k, a, a_step, packed, TILE_COLS, tile, step, add);
 }
 
+static void multiply_and_ask(ptrdiff_t k, const real *a, ptrdiff_t a_step, const real *b,
+                             ptrdiff_t b_step, const real *ahead, ptrdiff_t ahead_step, real *tile,
+                             ptrdiff_t step, int add)
+{
+    (void)ahead;
+    (void)ahead_step;
+    multiply_tile(TILE_ROWS, TILE_COLS, 0, k, a, a_step, b, b_step, tile, step, add);
+}
+
 static void multiply_narrow(ptrdiff_t rows, ptrdiff_t cols, int unit, ptrdiff_t k, const real *a,
                             ptrdiff_t a_step, const real *b, ptrdiff_t b_step, const real *bias,
                             real *c)
@@ -622,10 +652,11 @@ static void transpose(const real *from, ptrdiff_t from_step, ptrdiff_t rows, ptr
     const ptrdiff_t line = 64 / sizeof(real);
     ptrdiff_t i, p, q, first = 0, stop;
 #ifdef STRIP_ROWS
-    for (; first + STRIP_ROWS <= rows; first += STRIP_ROWS) {
+    for (; cols > 4 && first + STRIP_ROWS <= rows; first += STRIP_ROWS) {
         for (p = 0; p + 4 <= cols; p += 4)
             transpose_strip(from + first * from_step + p, from_step, to + p * to_step + first, to_step);
         for (; p < cols; p++)
+#pragma GCC unroll 8
             for (i = first; i < first + STRIP_ROWS; i++)
                 to[p * to_step + i] = from[i * from_step + p];
     }

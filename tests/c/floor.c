@@ -131,7 +131,8 @@ static void test_cpu(void)
     static const unsigned v4_bits[] = {16, 17, 28, 30, 31}, v3_seven[] = {3, 5, 8};
     static const unsigned v3_one[] = {12, 22, 28, 29}, v2_one[] = {0, 9, 13, 19, 20, 23};
     static const unsigned xcr0_avx[] = {1, 2}, xcr0_avx512[] = {5, 6, 7};
-    const processor whole = {13, V3_ONE_C, V4_SEVEN_B, 0x80000008u, LAHF | LZCNT, 0xe7};
+    const processor whole = {13, V3_ONE_C, V4_SEVEN_B, 0x80000008u, LAHF | LZCNT, 0xe7,
+                             0, {0}, {0}};
     processor p;
     unsigned i;
 

@@ -48,7 +48,7 @@ static int written(int cols)
 #endif
 }
 
-static void check_tile(int rows, int cols, int k, int unit, int add, int pack)
+static void check_tile(int rows, int cols, int k, int unit, int add, int pack, int ask)
 {
     /* Exactly as large as the call may read, so that a sanitizer sees one number too many. */
     real *a = numbers(unit ? MAX(k - 1, 0) * (rows + 1) + rows : (rows - 1) * (MOST_K + 1) + MAX(k, 1));
@@ -67,6 +67,8 @@ static void check_tile(int rows, int cols, int k, int unit, int add, int pack)
         tile[rows * STEP + j] = GUARD;
     if (pack)
         multiply_and_pack(cols, unit, k, a, step_a, b, STEP, packed, tile, STEP, add);
+    else if (ask)
+        multiply_and_ask(k, a, step_a, b, STEP, old, 2, tile, STEP, add);
     else
         multiply_tile(rows, cols, unit, k, a, step_a, b, STEP, tile, STEP, add);
     for (i = 0; i < rows; i++) {
@@ -86,8 +88,8 @@ static void check_tile(int rows, int cols, int k, int unit, int add, int pack)
             for (j = 0; j < cols; j++)
                 unpacked += packed[p * TILE_COLS + j] != b[p * STEP + j];
     CHECK(!wrong && !outside && !unpacked,
-          "%d wrong, %d outside, %d unpacked of rows=%d cols=%d k=%d unit=%d add=%d pack=%d", wrong,
-          outside, unpacked, rows, cols, k, unit, add, pack);
+          "%d wrong, %d outside, %d unpacked of rows=%d cols=%d k=%d unit=%d add=%d pack=%d "
+          "ask=%d", wrong, outside, unpacked, rows, cols, k, unit, add, pack, ask);
     free(a), free(b), free(packed), free(tile), free(old);
 }
 
@@ -158,16 +160,19 @@ static void check_squares(int rows, int cols)
 void TEST(void)
 {
     static const int depths[] = {0, 1, 2, 7, MOST_K};
-    static const int sides[] = {1, 3, 4, 5, 16, 17, 33};
+    static const int sides[] = {1, 3, 4, 5, 13, 16, 17, 33};
     int rows, cols, d, flags, n, m;
 
     state = 1;
     for (d = 0; d < 5; d++)
         for (cols = 1; cols <= TILE_COLS; cols++)
             for (flags = 0; flags < 4; flags++) {
+                const int k = depths[d], unit = flags & 1, add = flags >> 1;
                 for (rows = 1; rows <= TILE_ROWS; rows++)
-                    check_tile(rows, cols, depths[d], flags & 1, flags >> 1, 0);
-                check_tile(TILE_ROWS, cols, depths[d], flags & 1, flags >> 1, 1);
+                    check_tile(rows, cols, k, unit, add, 0, 0);
+                check_tile(TILE_ROWS, cols, k, unit, add, 1, 0);
+                if (cols == TILE_COLS && !unit)
+                    check_tile(TILE_ROWS, cols, k, unit, add, 0, 1);
             }
     for (d = 0; d < 5; d++)
         for (cols = 1; cols <= 9 * LANES_PER_VECTOR && cols <= ROW_LIMIT; cols++)
@@ -176,8 +181,8 @@ void TEST(void)
     for (rows = 1; rows <= 9; rows++)
         for (n = 0; n <= 2 * MOST_K; n++)
             check_column(rows, n);
-    for (n = 0; n < 7; n++)
-        for (m = 0; m < 7; m++)
+    for (n = 0; n < 8; n++)
+        for (m = 0; m < 8; m++)
             check_transpose(sides[n], sides[m]);
     for (rows = 1; rows <= SHORT_COLS; rows++)
         for (cols = 1; cols <= SHORT_COLS; cols++)
