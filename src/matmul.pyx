@@ -27,9 +27,13 @@ cdef extern from "microkernel.h" nogil:
     void multiply_and_pack(int cols, int unit, Py_ssize_t k, const real* a, Py_ssize_t a_step,
                            const real* b, Py_ssize_t b_step, real* packed, real* tile,
                            Py_ssize_t step, int add)
-    void multiply_and_ask(Py_ssize_t k, const real* a, Py_ssize_t a_step, const real* b,
-                          Py_ssize_t b_step, const real* ahead, Py_ssize_t ahead_step, real* tile,
-                          Py_ssize_t step, int add)
+    ctypedef struct asked_rows:
+        const real* arrays[4]       # weights and at most three slots
+        int n_arrays
+        Py_ssize_t step, numbers
+    void multiply_and_ask(int unit, Py_ssize_t k, const real* a, Py_ssize_t a_step, const real* b,
+                          Py_ssize_t b_step, const asked_rows* ask, real* tile, Py_ssize_t step,
+                          int add)
     void multiply_narrow(Py_ssize_t rows, Py_ssize_t cols, int unit, Py_ssize_t k, const real* a,
                          Py_ssize_t a_step, const real* b, Py_ssize_t b_step, const real* bias,
                          real* c)
@@ -63,9 +67,9 @@ cdef enum:
 ctypedef void (*epilogue_pointer)(const void* context, real* panel, Py_ssize_t step, Py_ssize_t i,
                                   Py_ssize_t j, Py_ssize_t rows, Py_ssize_t cols) noexcept nogil
 
-# Told of a tile before it is computed: may ask for the memory that its epilogue will use.
-ctypedef void (*prepare_pointer)(const void* context, Py_ssize_t i, Py_ssize_t j, Py_ssize_t rows,
-                                 Py_ssize_t cols) noexcept nogil
+# Says where the numbers lie that the epilogue of the tile at (i, j) will use.
+ctypedef void (*uses_pointer)(const void* context, Py_ssize_t i, Py_ssize_t j,
+                              asked_rows* ask) noexcept nogil
 
 ctypedef struct Matmul:
     Py_ssize_t m, n, k
@@ -79,7 +83,7 @@ ctypedef struct Matmul:
     bint narrow             # at most a vector of columns: multiply_narrow_range() does it
     const real* bias        # added by that, or NULL: the epilogue adds it
     epilogue_pointer epilogue
-    prepare_pointer prepare     # or NULL
+    uses_pointer uses           # or NULL: nothing that is worth being asked for
     const void* context
     int n_threads
     real* scratch           # scratch_size(m, n, k) numbers for each thread
@@ -333,20 +337,23 @@ cdef Layout layout_of(const Matmul* mm, Py_ssize_t m, Py_ssize_t n) noexcept nog
     return at
 
 
+cdef inline const real* a_of(const Matmul* mm, Py_ssize_t i, Py_ssize_t p) noexcept nogil:
+    return mm.a + (p * mm.a_step + i if mm.a_transposed else i * mm.a_step + p)
+
+
 cdef void multiply_runs(int rows, int cols, bint transposed, Py_ssize_t k, Py_ssize_t run,
                         const real* a, Py_ssize_t a_step, const real* b, Py_ssize_t b_step,
-                        real* packed, const real* ahead, Py_ssize_t each, real* tile,
-                        Py_ssize_t step, bint add) noexcept nogil:
-    # A tile, run after run. It also packs b, if packed is not NULL; or asks for `each` numbers for
-    # each p, if ahead is not NULL.
+                        real* packed, const asked_rows* ask, real* tile, Py_ssize_t step,
+                        bint add) noexcept nogil:
+    # A tile, run after run. It also packs b, if packed is not NULL; or asks, if ask is not NULL.
     cdef Py_ssize_t p = 0, now
     while p < k or p == 0:
         now = smaller(run, k - p)
         if packed:
             multiply_and_pack(cols, transposed, now, a, a_step, b, b_step, packed + p * TILE_COLS,
                               tile, step, add)
-        elif ahead:
-            multiply_and_ask(now, a, a_step, b, b_step, ahead + p * each, each, tile, step, add)
+        elif ask and p == 0:
+            multiply_and_ask(transposed, now, a, a_step, b, b_step, ask, tile, step, add)
         else:
             multiply_tile(rows, cols, transposed, now, a, a_step, b, b_step, tile, step, add)
         a += now * a_step if transposed else now
@@ -368,11 +375,9 @@ cdef void multiply_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_ssiz
     cdef const real* a
     cdef const real* b
     cdef Py_ssize_t jb, pb, i, j, cols, ps, whole, ready, rows, tile_cols, step, a_step, b_step
-    cdef bint far               # while a panel of a is used, the next one is asked for: little
-    # by little, at once it would keep the tiles waiting
-    cdef bint packs, one_run
-    cdef const real* ahead
-    cdef Py_ssize_t each = 0    # numbers of it, for each p of a tile
+    cdef bint far               # while a panel of a is used, the next one is asked for
+    cdef bint packs, one_run, asks
+    cdef asked_rows ask
     cdef Py_ssize_t held = 0    # rows that the epilogue has not had yet
     if mm.narrow:
         multiply_narrow_range(mm, i0, i1, scratch)
@@ -388,8 +393,7 @@ cdef void multiply_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_ssiz
     col_block = at.col_block
     split = at.split
     pack_b = at.pack_b
-    far = not (mm.a_transposed or split or at.pack_a) \
-        and m * k * <Py_ssize_t>sizeof(real) >= FAR_A_BYTES
+    far = not mm.a_transposed and m * k * <Py_ssize_t>sizeof(real) >= FAR_A_BYTES
     b_panels = scratch + at.b_at
     c_panels = scratch + at.c_at
     if split and m > UNFINISHED_ROWS:
@@ -421,15 +425,14 @@ cdef void multiply_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_ssiz
                 pack_cols(b, mm.b_step, mm.b_transposed, ps, tile_cols, b_panels + j * ps)
                 j += TILE_COLS
             if far:
-                each = (TILE_ROWS * TILE_COLS + cols - 1) // cols
+                ask.n_arrays = 1
+                ask.step = mm.a_step
+                ask.numbers = (ps * TILE_COLS + cols - 1) // cols
             one_run = ps <= at.run
             i = held = 0
             while i < m:
                 rows = smaller(TILE_ROWS, m - i)
-                if mm.a_transposed:
-                    a = mm.a + pb * mm.a_step + i0 + i
-                else:
-                    a = mm.a + (i0 + i) * mm.a_step + pb
+                a = a_of(mm, i0 + i, pb)
                 a_step = mm.a_step
                 if at.pack_a and not mm.a_transposed:
                     a_step = ps + 64 // <Py_ssize_t>sizeof(real)
@@ -443,12 +446,9 @@ cdef void multiply_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_ssiz
                     a_step = TILE_ROWS
                 c = c_panels + i * step if split else c_panels + held * step
                 ready = 0 if pack_b and i > 0 else whole
-                ahead = a + TILE_ROWS * a_step if far and i + TILE_ROWS < m else NULL
                 j = 0
                 while j < cols:
                     tile_cols = smaller(TILE_COLS, cols - j)
-                    if mm.prepare and pb + ps >= k:
-                        mm.prepare(mm.context, i0 + i, j0 + jb + j, rows, tile_cols)
                     b = b_panels + j * ps
                     b_step = TILE_COLS
                     packs = False
@@ -456,16 +456,21 @@ cdef void multiply_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_ssiz
                         b = mm.b + pb * mm.b_step + j0 + jb + j
                         b_step = mm.b_step
                         packs = pack_b
-                    if one_run and not packs and not ahead:
+                    asks = (mm.uses != NULL and pb + ps >= k) or (far and i + TILE_ROWS < m)
+                    if one_run and not packs and not asks:
                         multiply_tile(<int>rows, <int>tile_cols, mm.a_transposed, ps, a, a_step,
                                       b, b_step, c + j, step, pb > 0)
                     else:
+                        if asks and far:
+                            # This tile's share of the panel's rows.
+                            ask.arrays[0] = a_of(mm, i0 + i + TILE_ROWS, pb) \
+                                + j // TILE_COLS * ask.numbers
+                        elif asks:
+                            mm.uses(mm.context, i0 + i, j0 + jb + j, &ask)
+                        asks = asks and rows == TILE_ROWS and tile_cols == TILE_COLS
                         multiply_runs(<int>rows, <int>tile_cols, mm.a_transposed, ps, at.run, a,
                                       a_step, b, b_step, b_panels + j * ps if packs else NULL,
-                                      ahead if tile_cols == TILE_COLS else NULL, each, c + j,
-                                      step, pb > 0)
-                        if ahead:
-                            ahead += each * ps
+                                      &ask if asks else NULL, c + j, step, pb > 0)
                     j += TILE_COLS
                 i += TILE_ROWS
                 if pb + ps >= k and split:
@@ -697,22 +702,18 @@ cdef void backward_weights_epilogue(const void* context, real* panel, Py_ssize_t
         gradient_epilogue(d, panel + r * step, (i + r) * d.step + j, cols)
 
 
-cdef void backward_weights_prepare(const void* context, Py_ssize_t i, Py_ssize_t j,
-                                   Py_ssize_t rows, Py_ssize_t cols) noexcept nogil:
-    # A tile's weights and slots lie in short pieces that no hardware prefetcher guesses; they
-    # arrive while the tile is being computed.
+cdef void backward_weights_uses(const void* context, Py_ssize_t i, Py_ssize_t j,
+                                asked_rows* ask) noexcept nogil:
+    # A tile's weights and slots lie in short pieces that no hardware prefetcher guesses.
     cdef const BackwardWeights* d = <const BackwardWeights*>context
     cdef const Update* u = d.update
-    cdef Py_ssize_t line = 64 // sizeof(real), r, c, s
-    cdef const real* w
-    for r in range(rows):
-        w = u.parameters + d.at + (i + r) * d.step + j
-        c = 0
-        while c < cols:
-            prefetch(w + c)
-            for s in range(u.n_slots):
-                prefetch(u.slots + (w + c - u.parameters) + s * u.stride)
-            c += line
+    cdef Py_ssize_t at = d.at + i * d.step + j, s
+    ask.arrays[0] = u.parameters + at
+    for s in range(u.n_slots):
+        ask.arrays[1 + s] = u.slots + at + s * u.stride
+    ask.n_arrays = 1 + u.n_slots
+    ask.step = d.step
+    ask.numbers = TILE_COLS
 
 
 cdef enum:
@@ -831,7 +832,7 @@ cdef void dense(const real* x, const real* w, const Forward* f, Py_ssize_t rows,
         mm.bias = rest.b
         rest.b = NULL
     mm.epilogue = forward_epilogue
-    mm.prepare = NULL
+    mm.uses = NULL
     mm.context = &rest
     mm.n_threads = n_threads
     mm.scratch = scratch
@@ -858,7 +859,7 @@ cdef void dense_backward_data(const real* dz, const real* w, const BackwardData*
     mm.narrow = is_narrow(n_in, n_out, True)
     mm.bias = NULL
     mm.epilogue = backward_data_epilogue
-    mm.prepare = NULL
+    mm.uses = NULL
     mm.context = d
     mm.n_threads = n_threads
     mm.scratch = scratch
@@ -890,7 +891,7 @@ cdef void dense_backward_weights(const real* x, const real* dz, const BackwardWe
         mm.narrow = False
         mm.bias = NULL
         mm.epilogue = backward_weights_epilogue
-        mm.prepare = NULL
+        mm.uses = NULL
         mm.context = &row
         mm.n_threads = n_threads
         mm.scratch = scratch
@@ -910,9 +911,9 @@ cdef void dense_backward_weights(const real* x, const real* dz, const BackwardWe
     mm.narrow = is_narrow(n_out, rows, slack)
     mm.bias = NULL
     mm.epilogue = backward_weights_epilogue
-    mm.prepare = NULL
+    mm.uses = NULL
     if not d.dw and d.step > LONG_ROW:
-        mm.prepare = backward_weights_prepare
+        mm.uses = backward_weights_uses
     mm.context = d
     mm.n_threads = n_threads
     mm.scratch = scratch

@@ -53,6 +53,14 @@
 typedef char tile_is_within_slack[TILE_COLS <= NNCORE_SLACK ? 1 : -1];
 typedef char squares_are_within_slack[3 * SHORT_COLS + 3 <= NNCORE_SLACK ? 1 : -1];
 
+/* What a tile asks for while it is computed: of each array TILE_ROWS rows, `step` apart, `numbers` long. */
+#define MOST_ASKED 4
+typedef struct {
+    const real *arrays[MOST_ASKED];
+    int n_arrays;
+    ptrdiff_t step, numbers;
+} asked_rows;
+
 /* NNCORE_PLAIN_C: take the other half, as cl does, with any compiler, to test it. */
 #if (defined(__GNUC__) || defined(__clang__)) && !defined(NNCORE_PLAIN_C)
 
@@ -108,57 +116,70 @@ static ALWAYS_INLINE vector larger_of_each(const vector a, const vector b)
 /* 1 where two are equal, else 0. */
 #define SAME(a, b) ((vector)((bits)((a) == (b)) & (bits)(1 - (vector){0})))
 
-/* Expanded once for each constant (rows, vectors, unit, pack, ask), so that the sums stay in registers.
+static ALWAYS_INLINE void ask_for_row(const asked_rows *ask, ptrdiff_t row)
+{
+    int s;
+    for (s = 0; s < ask->n_arrays; s++) {
+        const real *at = ask->arrays[s] + row * ask->step;
+        const real *const end = at + ask->numbers;
+        for (; at < end; at += 64 / sizeof(real))
+            prefetch_to_read_later(at);
+    }
+}
+
+/* Expanded once for each constant (rows, vectors, unit, pack, whether ask), so that the sums stay in registers.
    unit: a's rows are neighbours (a transposed matrix): a(i, p) = a[i + p * a_step];
    else a's rows are a_step apart: a(i, p) = a[i * a_step + p].
    pack: also leave the tile's columns of b in `packed`, TILE_COLS a row: the stores cost nothing
    beside the multiplications.
-   ask: also ask for k * ahead_step numbers from `ahead` on, little by little: many lines at once would
-   keep those waiting that the tile itself needs. */
+   ask: also ask for these rows, one by one: many lines at once would keep those waiting that the tile
+   itself needs. */
 static ALWAYS_INLINE void tile_body(const int rows, const int vectors, const int unit,
-                                    const int pack, const int ask, ptrdiff_t k, const real *a,
-                                    ptrdiff_t a_step, const real *b, ptrdiff_t b_step, real *packed,
-                                    const real *ahead, ptrdiff_t ahead_step, real *tile,
-                                    ptrdiff_t step, int add)
+                                    const int pack, const asked_rows *ask, ptrdiff_t k,
+                                    const real *a, ptrdiff_t a_step, const real *b,
+                                    ptrdiff_t b_step, real *packed, real *tile, ptrdiff_t step,
+                                    int add)
 {
     vector sum[TILE_ROWS][TILE_VECTORS];
-    int i, v;
-    ptrdiff_t p;
+    int i, v, asked = 0;
+    ptrdiff_t p = 0, stop = k;
 
 #pragma GCC unroll 12
     for (i = 0; i < rows; i++)
 #pragma GCC unroll 4
         for (v = 0; v < vectors; v++)
             sum[i][v] = (vector){0};
-    for (p = 0; p < k; p++) {
-        vector row[TILE_VECTORS];
-#pragma GCC unroll 4
-        for (v = 0; v < vectors; v++)
-            row[v] = *(const loose_vector *)(b + v * LANES_PER_VECTOR);
-        b += b_step;
+    do {
         if (ask) {
-            prefetch_to_read_later(ahead);
-            ahead += ahead_step;
+            ask_for_row(ask, asked++);
+            stop = k * asked / TILE_ROWS;
         }
-        if (pack) {
+        for (; p < stop; p++) {
+            vector row[TILE_VECTORS];
 #pragma GCC unroll 4
             for (v = 0; v < vectors; v++)
-                *(loose_vector *)(packed + v * LANES_PER_VECTOR) = row[v];
-            packed += TILE_COLS;
+                row[v] = *(const loose_vector *)(b + v * LANES_PER_VECTOR);
+            b += b_step;
+            if (pack) {
 #pragma GCC unroll 4
-            for (v = 0; v < vectors; v++)
-                prefetch_to_read_later(b + 64 * b_step + v * LANES_PER_VECTOR);
-        }
+                for (v = 0; v < vectors; v++)
+                    *(loose_vector *)(packed + v * LANES_PER_VECTOR) = row[v];
+                packed += TILE_COLS;
+#pragma GCC unroll 4
+                for (v = 0; v < vectors; v++)
+                    prefetch_to_read_later(b + 64 * b_step + v * LANES_PER_VECTOR);
+            }
 #pragma GCC unroll 12
-        for (i = 0; i < rows; i++) {
-            const real one = unit ? a[i] : a[i * a_step];
-            const vector all = one - (vector){0};
+            for (i = 0; i < rows; i++) {
+                const real one = unit ? a[i] : a[i * a_step];
+                const vector all = one - (vector){0};
 #pragma GCC unroll 4
-            for (v = 0; v < vectors; v++)
-                sum[i][v] = MULTIPLY_ADD(all, row[v], sum[i][v]);
+                for (v = 0; v < vectors; v++)
+                    sum[i][v] = MULTIPLY_ADD(all, row[v], sum[i][v]);
+            }
+            a += unit ? a_step : 1;
         }
-        a += unit ? a_step : 1;
-    }
+    } while (ask && asked < TILE_ROWS);
 #pragma GCC unroll 12
     for (i = 0; i < rows; i++)
 #pragma GCC unroll 4
@@ -171,11 +192,9 @@ static ALWAYS_INLINE void tile_body(const int rows, const int vectors, const int
 #define TILE_CASE(rows)                                                                          \
     case rows:                                                                                   \
         if (unit)                                                                                \
-            tile_body(rows, vectors, 1, 0, 0, k, a, a_step, b, b_step, 0, 0, 0, tile, step,      \
-                      add);                                                                      \
+            tile_body(rows, vectors, 1, 0, 0, k, a, a_step, b, b_step, 0, tile, step, add);      \
         else                                                                                     \
-            tile_body(rows, vectors, 0, 0, 0, k, a, a_step, b, b_step, 0, 0, 0, tile, step,      \
-                      add);                                                                      \
+            tile_body(rows, vectors, 0, 0, 0, k, a, a_step, b, b_step, 0, tile, step, add);      \
         break;
 
 static ALWAYS_INLINE void tile_rows(int rows, const int vectors, int unit, ptrdiff_t k,
@@ -279,24 +298,24 @@ static void multiply_and_pack(int cols, int unit, ptrdiff_t k, const real *a, pt
 {
     const int one = cols <= LANES_PER_VECTOR;
     if (one && unit)
-        tile_body(TILE_ROWS, 1, 1, 1, 0, k, a, a_step, b, b_step, packed, 0, 0, tile, step, add);
+        tile_body(TILE_ROWS, 1, 1, 1, 0, k, a, a_step, b, b_step, packed, tile, step, add);
     else if (one)
-        tile_body(TILE_ROWS, 1, 0, 1, 0, k, a, a_step, b, b_step, packed, 0, 0, tile, step, add);
+        tile_body(TILE_ROWS, 1, 0, 1, 0, k, a, a_step, b, b_step, packed, tile, step, add);
     else if (unit)
-        tile_body(TILE_ROWS, TILE_VECTORS, 1, 1, 0, k, a, a_step, b, b_step, packed, 0, 0, tile,
-                  step, add);
+        tile_body(TILE_ROWS, TILE_VECTORS, 1, 1, 0, k, a, a_step, b, b_step, packed, tile, step, add);
     else
-        tile_body(TILE_ROWS, TILE_VECTORS, 0, 1, 0, k, a, a_step, b, b_step, packed, 0, 0, tile,
-                  step, add);
+        tile_body(TILE_ROWS, TILE_VECTORS, 0, 1, 0, k, a, a_step, b, b_step, packed, tile, step, add);
 }
 
-/* A tile of all its rows and columns that also asks for k * ahead_step numbers from `ahead` on. */
-static void multiply_and_ask(ptrdiff_t k, const real *a, ptrdiff_t a_step, const real *b,
-                             ptrdiff_t b_step, const real *ahead, ptrdiff_t ahead_step, real *tile,
-                             ptrdiff_t step, int add)
+/* A tile of all its rows and columns that also asks for others' rows. */
+static void multiply_and_ask(int unit, ptrdiff_t k, const real *a, ptrdiff_t a_step, const real *b,
+                             ptrdiff_t b_step, const asked_rows *ask, real *tile, ptrdiff_t step,
+                             int add)
 {
-    tile_body(TILE_ROWS, TILE_VECTORS, 0, 0, 1, k, a, a_step, b, b_step, 0, ahead, ahead_step, tile,
-              step, add);
+    if (unit)
+        tile_body(TILE_ROWS, TILE_VECTORS, 1, 0, ask, k, a, a_step, b, b_step, 0, tile, step, add);
+    else
+        tile_body(TILE_ROWS, TILE_VECTORS, 0, 0, ask, k, a, a_step, b, b_step, 0, tile, step, add);
 }
 
 /* One row: c(j) = [c(j) +] sum_p a(p) b(p, j), j < vectors * LANES_PER_VECTOR, a(p) = a[p * a_step]. So many
@@ -524,6 +543,7 @@ static ALWAYS_INLINE void transpose_strip(const real *from, ptrdiff_t from_step,
 #define NNCORE_VECTOR_EXTENSIONS 0
 #define prefetch(p) ((void)(p))
 #define prefetch_to_read(p) ((void)(p))
+#define prefetch_to_read_later(p) ((void)(p))
 
 
 static void multiply_tile(int rows, int cols, int unit, ptrdiff_t k, const real *a,
@@ -557,13 +577,12 @@ static void multiply_and_pack(int cols, int unit, ptrdiff_t k, const real *a, pt
     multiply_tile(TILE_ROWS, cols, unit, k, a, a_step, packed, TILE_COLS, tile, step, add);
 }
 
-static void multiply_and_ask(ptrdiff_t k, const real *a, ptrdiff_t a_step, const real *b,
-                             ptrdiff_t b_step, const real *ahead, ptrdiff_t ahead_step, real *tile,
-                             ptrdiff_t step, int add)
+static void multiply_and_ask(int unit, ptrdiff_t k, const real *a, ptrdiff_t a_step, const real *b,
+                             ptrdiff_t b_step, const asked_rows *ask, real *tile, ptrdiff_t step,
+                             int add)
 {
-    (void)ahead;
-    (void)ahead_step;
-    multiply_tile(TILE_ROWS, TILE_COLS, 0, k, a, a_step, b, b_step, tile, step, add);
+    (void)ask;
+    multiply_tile(TILE_ROWS, TILE_COLS, unit, k, a, a_step, b, b_step, tile, step, add);
 }
 
 static void multiply_narrow(ptrdiff_t rows, ptrdiff_t cols, int unit, ptrdiff_t k, const real *a,

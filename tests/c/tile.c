@@ -56,6 +56,7 @@ static void check_tile(int rows, int cols, int k, int unit, int add, int pack, i
     real *packed = numbers(MAX(k, 1) * TILE_COLS);
     real *tile = numbers((rows + 1) * STEP), *old = numbers((rows + 1) * STEP);
     const int step_a = unit ? rows + 1 : MOST_K + 1;
+    const asked_rows rows_of_b = {{b, old}, 2, STEP, TILE_COLS};
     int i, j, p, wrong = 0, outside = 0, unpacked = 0;
 
     for (i = 0; i < (rows + 1) * STEP; i++)
@@ -68,7 +69,7 @@ static void check_tile(int rows, int cols, int k, int unit, int add, int pack, i
     if (pack)
         multiply_and_pack(cols, unit, k, a, step_a, b, STEP, packed, tile, STEP, add);
     else if (ask)
-        multiply_and_ask(k, a, step_a, b, STEP, old, 2, tile, STEP, add);
+        multiply_and_ask(unit, k, a, step_a, b, STEP, &rows_of_b, tile, STEP, add);
     else
         multiply_tile(rows, cols, unit, k, a, step_a, b, STEP, tile, STEP, add);
     for (i = 0; i < rows; i++) {
@@ -171,7 +172,7 @@ void TEST(void)
                 for (rows = 1; rows <= TILE_ROWS; rows++)
                     check_tile(rows, cols, k, unit, add, 0, 0);
                 check_tile(TILE_ROWS, cols, k, unit, add, 1, 0);
-                if (cols == TILE_COLS && !unit)
+                if (cols == TILE_COLS)
                     check_tile(TILE_ROWS, cols, k, unit, add, 0, 1);
             }
     for (d = 0; d < 5; d++)
