@@ -560,6 +560,13 @@ cdef inline void add(const_restricted a, const_restricted b, restricted y,
         y[j] = a[j] + b[j]
 
 
+cdef inline void add_and_relu(const_restricted a, const_restricted b, restricted y,
+                              Py_ssize_t n) noexcept nogil:
+    cdef Py_ssize_t j
+    for j in range(n):
+        y[j] = relu(a[j] + b[j], 0)
+
+
 cdef inline void add_to(restricted y, const_restricted b, Py_ssize_t n) noexcept nogil:
     cdef Py_ssize_t j
     for j in range(n):
@@ -624,14 +631,18 @@ cdef void forward_epilogue(const void* context, real* panel, Py_ssize_t step, Py
     # z = panel + b; y = activation(z)
     cdef const Forward* f = <const Forward*>context
     cdef Py_ssize_t r
+    if f.b and not f.z and cols >= 2 * LANES_PER_VECTOR and (f.kind == RELU or f.kind == LINEAR):
+        # The most frequent ones, at once.
+        for r in range(rows):
+            if f.kind == RELU:
+                add_and_relu(panel + r * step, f.b + j, f.y + (i + r) * f.step + j, cols)
+            else:
+                add(panel + r * step, f.b + j, f.y + (i + r) * f.step + j, cols)
+        return
     if cols == f.step and cols < LONG_ROW:
         close_up(panel, step, rows, cols, f.b)
         cols = rows * cols
         rows = 1
-    elif f.b and f.kind == LINEAR and not f.z:
-        for r in range(rows):
-            add(panel + r * step, f.b + j, f.y + (i + r) * f.step + j, cols)
-        return
     elif f.b:
         for r in range(rows):
             add_to(panel + r * step, f.b + j, cols)
