@@ -62,6 +62,21 @@ def snake_case(name: str) -> str:
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
+def nearest(name: object, known: Iterable[str]) -> str | None:
+    """Return the known name that is most like ``name``, if one is like it at all.
+
+    Examples
+    --------
+    >>> nearest("val_los", ["loss", "val_loss"])
+    'val_loss'
+    """
+    import difflib  # slow to import, and needed for errors only
+
+    lowered = {n.lower(): n for n in known}
+    near = difflib.get_close_matches(str(name).lower().strip(), list(lowered), n=1, cutoff=0.6)
+    return lowered[near[0]] if near else None
+
+
 def unknown_name(what: str, name: object, known: Iterable[str]) -> str:
     """Return the text of the error for a name that nobody knows.
 
@@ -84,15 +99,12 @@ def unknown_name(what: str, name: object, known: Iterable[str]) -> str:
     >>> unknown_name("activation", "rellu", ["relu", "tanh"])
     'unknown activation "rellu": did you mean "relu"? Known: relu, tanh.'
     """
-    import difflib  # slow to import, and needed for errors only
-
     every = set(known)
     # Of a name in several spellings (HeNormal, he_normal; MSE, mse) the plain one is shown.
     names = sorted(n for n in every if n.islower() or not {snake_case(n), n.lower()} & every)
-    lowered = {n.lower(): n for n in names}
-    near = difflib.get_close_matches(str(name).lower().strip(), list(lowered), n=1, cutoff=0.6)
+    near = nearest(name, names)
     shown = f'"{name}"' if isinstance(name, str) else repr(name)
-    hint = f': did you mean "{lowered[near[0]]}"?' if near else "."
+    hint = f': did you mean "{near}"?' if near else "."
     return f"unknown {what} {shown}{hint} Known: {', '.join(names)}."
 
 

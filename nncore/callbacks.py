@@ -378,7 +378,7 @@ class _Monitor(Callback):
     def rising(self) -> bool:
         """Whether larger is better."""
         if self._rising is None:
-            self._rising = self._find_direction()
+            self._rising = self._find_direction({})
         return self._rising
 
     @property
@@ -386,7 +386,7 @@ class _Monitor(Callback):
         """A value that every other improves on."""
         return -math.inf if self.rising else math.inf
 
-    def _find_direction(self) -> bool:
+    def _find_direction(self, logs: Logs) -> bool:
         if self.mode != "auto":
             return self.mode == "max"
         name = self.monitor.removeprefix("val_")
@@ -406,7 +406,7 @@ class _Monitor(Callback):
         if direction is None:
             raise ValueError(
                 f'{type(self).__name__}: it is not known whether "{self.monitor}" is better when '
-                'it is larger or smaller; give mode="max" or mode="min"'
+                f'it is larger or smaller; give mode="max" or mode="min"{self._hint(logs)}'
             )
         return bool(direction == "up")
 
@@ -417,11 +417,16 @@ class _Monitor(Callback):
             return bool(value - self.min_delta > reference)
         return bool(value + self.min_delta < reference)
 
+    def _hint(self, logs: Logs) -> str:
+        """Return the name in the logs that was meant, perhaps."""
+        near = None if self.monitor in logs else _names.nearest(self.monitor, logs)
+        return f'; did you mean "{near}"?' if near else ""
+
     def _value(self, logs: Logs, action: str) -> Any:
         """Return the monitored value, or None after a warning."""
         value = logs.get(self.monitor)
         if value is None:
-            hint = ""
+            hint = self._hint(logs)
             if self.monitor.startswith("val_") and not any(k.startswith("val_") for k in logs):
                 hint = "; give fit validation_data or validation_split"
             warnings.warn(
@@ -505,8 +510,10 @@ class EarlyStopping(_Monitor):
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Look at the monitored value; stop training if it is time."""
-        assert self.rising in (True, False)  # an unknown direction is an error from the start
-        current = self._value(logs or {}, "early stopping")
+        logs = logs or {}
+        if self._rising is None:  # an unknown direction is an error from the start
+            self._rising = self._find_direction(logs)
+        current = self._value(logs, "early stopping")
         if current is None or epoch < self.start_from_epoch:
             return
         if self.restore_best_weights and self.best_weights is None:
@@ -754,11 +761,11 @@ class ReduceLROnPlateau(_Monitor):
         self.cooldown_counter = 0
         self.wait = 0
 
-    def _find_direction(self) -> bool:
+    def _find_direction(self, logs: Logs) -> bool:
         if self.mode == "auto" and "acc" in self.monitor:
             return True
         try:
-            return super()._find_direction()
+            return super()._find_direction(logs)
         except ValueError:
             return False
 

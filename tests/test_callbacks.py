@@ -248,6 +248,14 @@ def test_missing_value_is_a_warning():
         run(EarlyStopping(), [1.0], monitor="loss")
 
 
+def test_a_slip_in_the_name_gets_a_hint():
+    match = r'better when it is larger or smaller; .*; did you mean "val_loss"\?'
+    with pytest.raises(ValueError, match=match):
+        run(EarlyStopping(monitor="val_los"), [1.0], monitor="val_loss")
+    with pytest.warns(UserWarning, match=r'Available: loss, val_mse; did you mean "val_mse"\?'):
+        run(EarlyStopping(monitor="mse"), [1.0], monitor="val_mse")
+
+
 @pytest.mark.parametrize(
     ("monitor", "rising"),
     [
