@@ -90,7 +90,9 @@ def __getattr__(name: str) -> Any:
         import importlib
 
         return importlib.import_module("nncore.plot")
-    raise AttributeError(f"module 'nncore' has no attribute {name!r}")
+    from nncore import _names
+
+    raise _names.missing("nncore", name, __all__)
 
 
 def __dir__() -> list[str]:

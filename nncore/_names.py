@@ -108,6 +108,25 @@ def unknown_name(what: str, name: object, known: Iterable[str]) -> str:
     return f"unknown {what} {shown}{hint} Known: {', '.join(names)}."
 
 
+def missing(module: str, name: str, known: Iterable[str]) -> AttributeError:
+    """Return the error of a module that is asked for a name which it lacks.
+
+    Examples
+    --------
+    >>> print(str(missing("nncore.layers", "Dens", ["Dense", "Flatten"])).partition(" (")[0])
+    module 'nncore.layers' has no attribute 'Dens': did you mean "Dense"? It has Dense, Flatten
+    """
+    text = f"module {module!r} has no attribute {name!r}"
+    if name.startswith("_"):  # what Python's own tools ask every module for
+        return AttributeError(text)
+    names = sorted(n for n in known if not n.startswith("_"))
+    near = nearest(name, names)
+    hint = f': did you mean "{near}"?' if near else "."
+    return AttributeError(
+        f"{text}{hint} It has {', '.join(names)} (nncore is the part of Keras for dense networks)"
+    )
+
+
 def object_config(value: Any) -> dict[str, Any]:
     """Return ``{"class_name": ..., "config": ...}`` of an object that has ``get_config``."""
     return {"class_name": type(value).__name__, "config": value.get_config()}

@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -43,6 +43,13 @@ __all__ = [
     "swish",
     "tanh",
 ]
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> NoReturn:
+        """Say what there is, to who asks for what there is not."""
+        raise _names.missing(__name__, name, __all__)
+
 
 Array = npt.NDArray[Any]
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +39,12 @@ __all__ = [
     "resolve_accuracy",
     "serialize",
 ]
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> NoReturn:
+        """Say what there is, to who asks for what there is not."""
+        raise _names.missing(__name__, name, __all__)
 
 
 class Metric:

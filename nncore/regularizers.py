@@ -7,7 +7,7 @@ Keras.  Its derivative is ``l1 * sign(w) + 2 * l2 * w``.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,12 @@ __all__ = [
     "l2",
     "serialize",
 ]
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> NoReturn:
+        """Say what there is, to who asks for what there is not."""
+        raise _names.missing(__name__, name, __all__)
 
 
 class Regularizer:

@@ -450,3 +450,29 @@ def test_wrong_kinds_of_arguments(call, text):
 
 def trained():
     return nncore.Sequential([nncore.Input((2,)), Dense(1)])
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "said"),
+    [
+        ("layers", "Dens", 'did you mean "Dense"? It has Activation, Dense, '),
+        ("layers", "BatchNormalization", "It has Activation, Dense, "),
+        ("losses", "MeanSquareError", 'did you mean "MeanSquaredError"?'),
+        ("metrics", "accuracy_", 'did you mean "Accuracy"?'),
+        ("optimizers", "Adma", 'did you mean "Adam"?'),
+        ("callbacks", "EarlyStop", 'did you mean "EarlyStopping"?'),
+        ("initializers", "GlorotUnifrm", 'did you mean "GlorotUniform"?'),
+        ("activations", "rleu", 'did you mean "relu"?'),
+        ("regularizers", "L3", "It has L1, L1L2, L2, "),
+        ("", "Sequental", 'did you mean "Sequential"?'),
+    ],
+)
+def test_a_name_that_a_module_lacks(module, name, said):
+    where = getattr(nncore, module) if module else nncore
+    with pytest.raises(AttributeError) as caught:
+        getattr(where, name)
+    text = str(caught.value)
+    assert text.startswith(f"module '{where.__name__}' has no attribute '{name}'")
+    assert said in text
+    assert text.endswith("(nncore is the part of Keras for dense networks)")
+    assert not hasattr(where, "__nothing__")

@@ -12,7 +12,7 @@ and ``"momentum"``, :class:`SGD` with a momentum of 0.9.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +33,12 @@ __all__ = [
     "schedules",
     "serialize",
 ]
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> NoReturn:
+        """Say what there is, to who asks for what there is not."""
+        raise _names.missing(__name__, name, __all__)
 
 
 class SGD(Optimizer):
