@@ -955,7 +955,7 @@ class Trainer(Compiled):
             took = time.perf_counter() - began
             if took < SLICE / 4:
                 block *= 2
-            elif took > 2 * SLICE and block > size:
+            elif took > 2 * SLICE and block > BLOCK:
                 block //= 2
             if not direct:
                 block = min(block, most)

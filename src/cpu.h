@@ -14,8 +14,8 @@ typedef void (*nncore_cpuid)(unsigned leaf, unsigned sub, unsigned *registers);
 typedef uint64_t (*nncore_xgetbv)(void);
 int nncore_x86_levels(nncore_cpuid cpuid, nncore_xgetbv xgetbv);
 
-/* In how many ways the L1 data cache is associative: as many lines whose addresses are a multiple of 4 KB
-   apart has it place for, at least. 0: not known. */
+/* In how many ways the L1 data cache of this processor is associative: it keeps so many lines whose addresses
+   are a multiple of 4 KB apart. 0: not known. */
 int nncore_l1_ways(void);
 int nncore_x86_l1_ways(nncore_cpuid cpuid);
 

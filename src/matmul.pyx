@@ -3,10 +3,11 @@
 # activation, the derivative of the layer below, or the optimizer's update.
 #
 # Loops (after Goto and van de Geijn 2008): columns in blocks, p in blocks, then tiles, row by row
-# of them. A tile's panel of a (rows x p) stays in the L1 cache, the block's panels of b
-# (p x columns) in L2. a is read where it lies: a tile takes one number at a time from it (lines
-# that would push each other out of the cache are copied side by side). b is copied (packed)
-# where several tiles of rows read it, by the first of them as it multiplies.
+# of them. A run's panel of a (a tile's rows x at most 512 p) lies in the L1 cache, the block's
+# panels of b (p x columns) in L2, or, where a is copied, partly in L3. a is read where it lies:
+# a tile takes one number at a time from it (lines that would push each other out of the cache
+# are copied side by side). b is copied (packed) where several tiles of rows read it, by the first
+# of them as it multiplies.
 # p goes in order within a run, and the runs' sums are added in order; the runs depend on the
 # shape alone, so the result does not depend on blocks, on copies or on the number of threads.
 
@@ -27,8 +28,9 @@ cdef extern from "microkernel.h" nogil:
     void multiply_and_pack(int cols, int unit, Py_ssize_t k, const real* a, Py_ssize_t a_step,
                            const real* b, Py_ssize_t b_step, real* packed, real* tile,
                            Py_ssize_t step, int add)
+    const int MOST_ASKED
     ctypedef struct asked_rows:
-        const real* arrays[4]       # weights and at most three slots
+        const real* arrays[4]       # MOST_ASKED: weights and three slots
         int n_arrays
         Py_ssize_t step, numbers
     void multiply_and_ask(int unit, Py_ssize_t k, const real* a, Py_ssize_t a_step, const real* b,
@@ -151,7 +153,8 @@ cdef Py_ssize_t scratch_size(Py_ssize_t m, Py_ssize_t n, Py_ssize_t k) noexcept 
         + A_TILES * round_up(TILE_ROWS * smaller(k, MAX_BLOCK_P), 64)
 
 
-# How many lines that lie a power of two apart the L1 cache keeps; 0 where nobody knows.
+# How many lines whose addresses are a multiple of 4 KB apart the L1 cache keeps (of the processor
+# that imported this: where they differ, only the speed does); 0 where nobody knows.
 cdef int cache_ways = l1_ways()
 
 
@@ -393,7 +396,8 @@ cdef void multiply_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_ssiz
     col_block = at.col_block
     split = at.split
     pack_b = at.pack_b
-    far = not mm.a_transposed and m * k * <Py_ssize_t>sizeof(real) >= FAR_A_BYTES
+    far = mm.uses == NULL and not mm.a_transposed \
+        and m * k * <Py_ssize_t>sizeof(real) >= FAR_A_BYTES
     b_panels = scratch + at.b_at
     c_panels = scratch + at.c_at
     if split and m > UNFINISHED_ROWS:
@@ -456,18 +460,18 @@ cdef void multiply_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_ssiz
                         b = mm.b + pb * mm.b_step + j0 + jb + j
                         b_step = mm.b_step
                         packs = pack_b
-                    asks = (mm.uses != NULL and pb + ps >= k) or (far and i + TILE_ROWS < m)
+                    asks = ((mm.uses != NULL and pb + ps >= k) or (far and i + TILE_ROWS < m)) \
+                        and rows == TILE_ROWS and tile_cols == TILE_COLS and not packs
                     if one_run and not packs and not asks:
                         multiply_tile(<int>rows, <int>tile_cols, mm.a_transposed, ps, a, a_step,
                                       b, b_step, c + j, step, pb > 0)
                     else:
                         if asks and far:
-                            # This tile's share of the panel's rows.
+                            # This tile's share of them (a last, narrower tile asks for none).
                             ask.arrays[0] = a_of(mm, i0 + i + TILE_ROWS, pb) \
                                 + j // TILE_COLS * ask.numbers
                         elif asks:
                             mm.uses(mm.context, i0 + i, j0 + jb + j, &ask)
-                        asks = asks and rows == TILE_ROWS and tile_cols == TILE_COLS
                         multiply_runs(<int>rows, <int>tile_cols, mm.a_transposed, ps, at.run, a,
                                       a_step, b, b_step, b_panels + j * ps if packs else NULL,
                                       &ask if asks else NULL, c + j, step, pb > 0)
@@ -720,9 +724,10 @@ cdef void backward_weights_uses(const void* context, Py_ssize_t i, Py_ssize_t j,
     cdef const Update* u = d.update
     cdef Py_ssize_t at = d.at + i * d.step + j, s
     ask.arrays[0] = u.parameters + at
-    for s in range(u.n_slots):
+    cdef Py_ssize_t slots = smaller(u.n_slots, MOST_ASKED - 1)
+    for s in range(slots):
         ask.arrays[1 + s] = u.slots + at + s * u.stride
-    ask.n_arrays = 1 + u.n_slots
+    ask.n_arrays = <int>(1 + slots)
     ask.step = d.step
     ask.numbers = TILE_COLS
 

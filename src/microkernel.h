@@ -127,7 +127,7 @@ static ALWAYS_INLINE void ask_for_row(const asked_rows *ask, ptrdiff_t row)
     }
 }
 
-/* Expanded once for each constant (rows, vectors, unit, pack, whether ask), so that the sums stay in registers.
+/* Expanded once for each constant (rows, vectors, unit, pack, and whether ask is NULL), so that the sums stay in registers.
    unit: a's rows are neighbours (a transposed matrix): a(i, p) = a[i + p * a_step];
    else a's rows are a_step apart: a(i, p) = a[i * a_step + p].
    pack: also leave the tile's columns of b in `packed`, TILE_COLS a row: the stores cost nothing

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import nncore
-from nncore import callbacks, layers, metrics, regularizers
+from nncore import callbacks, layers, metrics, regularizers, training
 from nncore.callbacks import Callback, LambdaCallback
 from nncore.layers import Activation, Dense, Dropout, Input
 
@@ -1046,3 +1046,42 @@ def test_many_settings_keep_few_executors():
         optimizer.clipnorm = float(k)
         model.train_on_batch(x, y)
     assert len(model._executors) <= 8
+
+
+# --- blocks of predict ---
+
+
+@pytest.mark.parametrize("kind", ["float32", "float16"])  # read where it lies, and converted
+def test_large_weights_are_predicted_in_larger_blocks(monkeypatch, kind):
+    rng = np.random.default_rng(4)
+    x = rng.normal(size=(2500, 5)).astype(kind)
+
+    def network():
+        model = nncore.Sequential([Input((5,)), Dense(40, "relu"), Dense(3, "softmax")])
+        model.set_weights(
+            [np.full(w.shape, 0.1) * (i + 1) for i, w in enumerate(model.get_weights())]
+        )
+        return model
+
+    expected = network().predict(x, verbose=0)
+    monkeypatch.setattr(training, "LARGE", 0)
+    model = network()
+    for n in (1, 255, 257, 1024, 1025, 2500):
+        np.testing.assert_array_equal(model.predict(x[:n], verbose=0), expected[:n])
+    assert {e.batch_size for e in model._predictors} == {4 * training.BLOCK}
+
+
+def test_blocks_that_take_long_become_smaller(monkeypatch):
+    """Ctrl-C is served between two of them."""
+    rows = []
+
+    class Slow:
+        batch_size = 4 * training.BLOCK
+
+        def predict(self, x, out):
+            rows.append(len(x))
+
+    monkeypatch.setattr(training.time, "perf_counter", lambda: sum(rows) / 1000)  # 1 ms a row
+    model = nncore.Sequential([Input((5,)), Dense(3)])
+    model._predict_blocks(Slow(), np.zeros((2500, 5), "float32"), np.zeros((2500, 3), "float32"))
+    assert rows == [1024, 512, 256, 256, 256, 196]

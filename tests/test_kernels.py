@@ -356,31 +356,33 @@ def test_no_thread_writes_beyond_its_scratch(dtype, cache_ways):
     core = runtime.core(dtype)
     rng = np.random.default_rng(10)
     sizes = [1, 2, 3, 8, 11, 12, 13, 16, 31, 32, 33, 64, 96, 129, 256, 512, 513, 1000, 2048, 5000]
+    sizes += [1025, 1033, 1100, 1537]  # just beyond a block of p
     for _ in range(3000):
         m, n, k = (int(v) for v in rng.choice(sizes, 3))
         n_threads = int(rng.choice([1, 2, 3, 7, 8, 12, 16, 29, 32, 64, 100, 256]))
         for a_transposed, b_transposed in ((False, False), (False, True), (True, False)):
             spare = core.scratch_spare(
-                m, n, k, a_step=m if a_transposed else k, a_transposed=a_transposed,
+                m, n, k, a_step=int(rng.choice([m if a_transposed else k, 4096, 4097])),
+                a_transposed=a_transposed,
                 b_transposed=b_transposed, b_slack=bool(rng.integers(2)), n_threads=n_threads,
             )  # fmt: skip
             assert spare >= 0, (m, n, k, n_threads, a_transposed, b_transposed)
 
 
-@pytest.mark.parametrize("k", [512, 1024, 1536, 2048])
+@pytest.mark.parametrize("k", [1024, 2048, 3072])
 def test_rows_that_push_each_other_out_of_the_cache(dtype, k, cache_ways):
     """Rows a multiple of 4 KB apart are copied side by side, or not: the bits are the same."""
+    core = runtime.core(dtype)
     rng = np.random.default_rng(13)
-    x = rng.normal(size=(31, k)).astype(dtype)
+    x = rng.normal(size=(331, k)).astype(dtype)
     w = rng.normal(size=(k, 150)).astype(dtype)
     whole = kernels.dense(x, w)
-    close(whole, x.astype(np.float64) @ w, dtype, absolute=16, scale=math.sqrt(k))
-    core = runtime.core(dtype)
+    close(whole, x.astype(np.float64) @ w, dtype, absolute=32, scale=math.sqrt(k))
     core.set_cache_ways(0 if cache_ways else 64)
     np.testing.assert_array_equal(kernels.dense(x, w), whole)
     core.set_cache_ways(cache_ways)
-    few = kernels.dense(x, w[:, :100])  # too few columns for copies to pay
-    np.testing.assert_array_equal(whole[:, :96], few[:, :96])
+    few = 4 * core.TILE[1]  # columns: too few for copies to pay
+    np.testing.assert_array_equal(kernels.dense(x, w[:, :few]), whole[:, :few])
     np.testing.assert_array_equal(kernels.dense(x, w, n_threads=3), whole)
     dx = kernels.dense_backward_data(x, np.ascontiguousarray(w.T))
     np.testing.assert_array_equal(dx, whole)

@@ -57,7 +57,7 @@ static int asked_xcr0;
 static void fake_cpuid(unsigned leaf, unsigned sub, unsigned *r)
 {
     memset(r, 0, 4 * sizeof *r);
-    CHECK(sub == 0 || (leaf == now.cache_leaf && sub < 4), "leaf %#x, sub-leaf %u", leaf, sub);
+    CHECK(sub == 0 || (now.cache_leaf && leaf == now.cache_leaf && sub < 4), "leaf %#x, sub-leaf %u", leaf, sub);
     CHECK(leaf <= now.highest || (leaf >= 0x80000000u && leaf <= now.highest_extended) ||
               leaf == 0x80000000u || leaf <= 1,
           "leaf %#x is beyond the processor's last", leaf);

@@ -67,7 +67,10 @@ ADDRESS = Sanitizer(
 THREAD = Sanitizer(
     flags="-fsanitize=thread",
     libraries=("libtsan.so",),
-    env={"TSAN_OPTIONS": "halt_on_error=1 report_signal_unsafe=0 die_after_fork=0"},
+    env={
+        "TSAN_OPTIONS": "halt_on_error=1 report_signal_unsafe=0 die_after_fork=0",
+        "OPENBLAS_NUM_THREADS": "1",  # its threads are not instrumented
+    },
     bugs={"data_race": "data race"},
     tests=THREADS,
     which=f"{RELEASE} and {NO_FORK}",
