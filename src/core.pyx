@@ -1,5 +1,6 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
 # cython: initializedcheck=False, freethreading_compatible=True, embedsignature=True
+# cython: auto_pickle=False
 """The compiled floor: kernels and executor, for one number type and one instruction set.
 
 This source is turned into C once and compiled once for each instruction set and for
