@@ -11,7 +11,7 @@ import math
 import numbers
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 __all__ = [
     "PUBLIC",
@@ -125,6 +125,15 @@ def missing(module: str, name: str, known: Iterable[str]) -> AttributeError:
     return AttributeError(
         f"{text}{hint} It has {', '.join(names)} (nncore is the part of Keras for dense networks)"
     )
+
+
+def lacks(module: str, known: Iterable[str]) -> Callable[[str], NoReturn]:
+    """Return a module's ``__getattr__``: what it lacks gets the error of :func:`missing`."""
+
+    def getter(name: str) -> NoReturn:
+        raise missing(module, name, known)
+
+    return getter
 
 
 def object_config(value: Any) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import math
 import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -32,11 +32,7 @@ __all__ = [
 ]
 
 if not TYPE_CHECKING:
-
-    def __getattr__(name: str) -> NoReturn:
-        """Say what there is, to who asks for what there is not."""
-        raise _names.missing(__name__, name, __all__)
-
+    __getattr__ = _names.lacks(__name__, __all__)
 
 Logs = dict[str, Any]
 
@@ -384,14 +380,17 @@ class _Monitor(Callback):
     @property
     def rising(self) -> bool:
         """Whether larger is better."""
-        if self._rising is None:
-            self._rising = self._find_direction({})
-        return self._rising
+        return self._direction({})
 
     @property
     def worst(self) -> float:
         """A value that every other improves on."""
         return -math.inf if self.rising else math.inf
+
+    def _direction(self, logs: Logs) -> bool:
+        if self._rising is None:
+            self._rising = self._find_direction(logs)
+        return self._rising
 
     def _find_direction(self, logs: Logs) -> bool:
         if self.mode != "auto":
@@ -518,8 +517,7 @@ class EarlyStopping(_Monitor):
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Look at the monitored value; stop training if it is time."""
         logs = logs or {}
-        if self._rising is None:  # an unknown direction is an error from the start
-            self._rising = self._find_direction(logs)
+        self._direction(logs)  # an unknown one is an error from the start
         current = self._value(logs, "early stopping")
         if current is None or epoch < self.start_from_epoch:
             return

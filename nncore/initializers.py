@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -59,11 +59,7 @@ __all__ = [
 ]
 
 if not TYPE_CHECKING:
-
-    def __getattr__(name: str) -> NoReturn:
-        """Say what there is, to who asks for what there is not."""
-        raise _names.missing(__name__, name, __all__)
-
+    __getattr__ = _names.lacks(__name__, __all__)
 
 #: Standard deviation of a normal distribution cut off at two standard deviations.
 _TRUNCATED_STDDEV = 0.87962566103423978

@@ -17,7 +17,7 @@ import os
 import threading
 import weakref
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -41,11 +41,7 @@ __all__ = [
 ]
 
 if not TYPE_CHECKING:
-
-    def __getattr__(name: str) -> NoReturn:
-        """Say what there is, to who asks for what there is not."""
-        raise _names.missing(__name__, name, __all__)
-
+    __getattr__ = _names.lacks(__name__, __all__)
 
 Shape = tuple[int, ...]
 

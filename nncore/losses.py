@@ -24,7 +24,7 @@ The arithmetic is in :mod:`nncore.kernels`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -58,11 +58,7 @@ __all__ = [
 ]
 
 if not TYPE_CHECKING:
-
-    def __getattr__(name: str) -> NoReturn:
-        """Say what there is, to who asks for what there is not."""
-        raise _names.missing(__name__, name, __all__)
-
+    __getattr__ = _names.lacks(__name__, __all__)
 
 _REDUCTIONS = ("sum_over_batch_size", "mean", "sum", "mean_with_sample_weight", "none")
 

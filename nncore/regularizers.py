@@ -7,7 +7,7 @@ Keras.  Its derivative is ``l1 * sign(w) + 2 * l2 * w``.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -28,10 +28,7 @@ __all__ = [
 ]
 
 if not TYPE_CHECKING:
-
-    def __getattr__(name: str) -> NoReturn:
-        """Say what there is, to who asks for what there is not."""
-        raise _names.missing(__name__, name, __all__)
+    __getattr__ = _names.lacks(__name__, __all__)
 
 
 class Regularizer:

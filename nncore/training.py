@@ -945,7 +945,7 @@ class Trainer(Compiled):
         """Predict block by block, about 50 ms each, so that Ctrl-C is served."""
         direct = data.gatherable(x)
         size = executor.batch_size
-        n, at, block = x.shape[0], 0, max(size, 4 * BLOCK)
+        n, at, block = x.shape[0], 0, 4 * BLOCK
         most = max(size, (4 << 20) // max(1, 8 * math.prod(x.shape[1:])) // size * size)
         while at < n:
             end = min(n, at + block)

@@ -20,7 +20,6 @@ cdef extern from "microkernel.h" nogil:
     const bint NNCORE_VECTOR_EXTENSIONS
     const int NNCORE_SLACK
     const int SHORT_COLS
-    void prefetch(const void* p)
     void prefetch_to_read(const void* p)
     void multiply_tile(int rows, int cols, int unit, Py_ssize_t k, const real* a,
                        Py_ssize_t a_step, const real* b, Py_ssize_t b_step, real* tile,
@@ -128,12 +127,6 @@ cdef inline Py_ssize_t panel_step(Py_ssize_t cols) noexcept nogil:
     return step if step <= 4 * TILE_COLS else step + 64 // <Py_ssize_t>sizeof(real)
 
 
-cdef inline Py_ssize_t b_size(Py_ssize_t n, Py_ssize_t k, bint pack_a) noexcept nogil:
-    # Numbers of a packed block of b.
-    cdef Py_ssize_t p = block_p(k)
-    return round_up(p * smaller(round_up(n, TILE_COLS), block_cols(p, pack_a)), 64)
-
-
 cdef Py_ssize_t scratch_size(Py_ssize_t m, Py_ssize_t n, Py_ssize_t k) noexcept nogil:
     # Numbers of scratch that one thread needs, for these or smaller m and k: a block of b, and a
     # panel of c, or, when p is in several blocks, the unfinished panels of one block of columns
@@ -179,7 +172,7 @@ cdef void pack_rows(const real* a, Py_ssize_t step, Py_ssize_t rows, Py_ssize_t 
         if p + 8 < k:
             i = 0
             while i < rows:
-                prefetch(a + 8 * step + i)
+                prefetch_to_read(a + 8 * step + i)
                 i += 64 // <Py_ssize_t>sizeof(real)
         for t in range(tiles):
             memcpy(panels + t * panel_size + p * TILE_ROWS, a + t * TILE_ROWS,
@@ -306,7 +299,7 @@ ctypedef struct Layout:
 cdef Layout layout_of(const Matmul* mm, Py_ssize_t m, Py_ssize_t n) noexcept nogil:
     # For a part of m rows and n columns.
     cdef Layout at
-    cdef Py_ssize_t k = mm.k, b_numbers = k * round_up(n, TILE_COLS), rows = round_up(m, TILE_ROWS)
+    cdef Py_ssize_t k = mm.k, rows = round_up(m, TILE_ROWS)
     cdef Py_ssize_t step
     if mm.narrow:
         memset(&at, 0, sizeof(at))
@@ -321,7 +314,6 @@ cdef Layout layout_of(const Matmul* mm, Py_ssize_t m, Py_ssize_t n) noexcept nog
         at.run = run_of(k)
         at.p_block = block_p(k)
         at.col_block = block_cols(at.p_block, at.pack_a)
-        b_numbers = b_size(n, k, at.pack_a)
     at.split = k > at.p_block
     # Packing b pays when many tiles of rows read it, or several and it comes from memory; a
     # transposed b must be packed.
@@ -329,7 +321,7 @@ cdef Layout layout_of(const Matmul* mm, Py_ssize_t m, Py_ssize_t n) noexcept nog
         m > TILE_ROWS and mm.k * mm.n * <Py_ssize_t>sizeof(real) > STREAMED)))
     at.a_size = round_up(TILE_ROWS * at.p_block, 64)
     at.b_at = A_TILES * at.a_size if at.pack_a else 0
-    at.c_at = at.b_at + round_up(b_numbers, 64)
+    at.c_at = at.b_at + round_up(at.p_block * round_up(smaller(n, at.col_block), TILE_COLS), 64)
     step = panel_step(smaller(at.col_block, n))
     if at.split:
         at.end = at.c_at + smaller(rows, UNFINISHED_ROWS) * step

@@ -65,8 +65,6 @@ typedef struct {
 #if (defined(__GNUC__) || defined(__clang__)) && !defined(NNCORE_PLAIN_C)
 
 #define NNCORE_VECTOR_EXTENSIONS 1
-/* Ask for the cache line at p, which will be written soon: into the L2 cache. */
-#define prefetch(p) __builtin_prefetch((p), 1, 2)
 /* Ask for the cache line at p, which will be read soon: into the L1 cache; or later: into L2. */
 #define prefetch_to_read(p) __builtin_prefetch((p), 0, 3)
 #define prefetch_to_read_later(p) __builtin_prefetch((p), 0, 2)
@@ -392,7 +390,7 @@ static ALWAYS_INLINE void stream_body(const int lines, ptrdiff_t vectors, const 
         for (i = 0; i < lines; i++) {
             const real *at = b + i * b_step + v * LANES_PER_VECTOR;
             if (STREAM_AHEAD && v % (64 / VECTOR_BYTES) == 0)
-                __builtin_prefetch(at + lines * b_step, 0, 3);
+                prefetch_to_read(at + lines * b_step);
             sum = MULTIPLY_ADD(all[i], *(const loose_vector *)at, sum);
         }
         sums[v] = sum;
@@ -541,7 +539,6 @@ static ALWAYS_INLINE void transpose_strip(const real *from, ptrdiff_t from_step,
 #else /* A compiler without vector extensions (MSVC): right, and slower. */
 
 #define NNCORE_VECTOR_EXTENSIONS 0
-#define prefetch(p) ((void)(p))
 #define prefetch_to_read(p) ((void)(p))
 #define prefetch_to_read_later(p) ((void)(p))
 
