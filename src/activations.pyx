@@ -77,7 +77,7 @@ cdef inline real gelu(real z, real alpha) noexcept nogil:
 cdef inline real gelu_derivative(real z, real alpha) noexcept nogil:
     # Phi(z) + z phi(z)
     cdef real c = 40 if z > 40 else (-40 if z < -40 else z)
-    return normal_cdf(z) + c * exp_bounded(-c * c / R(2)) * R(0.3989422804014326779)
+    return normal_cdf(z) + c * exp_negative(-c * c / R(2)) * R(0.3989422804014326779)
 
 
 cdef inline real gelu_tanh(real z, real alpha) noexcept nogil:
@@ -86,9 +86,13 @@ cdef inline real gelu_tanh(real z, real alpha) noexcept nogil:
     return z * sigmoid_(R(1.5957691216057307117) * (c + R(0.044715) * c * c * c))
 
 cdef inline real gelu_tanh_derivative(real z, real alpha) noexcept nogil:
+    # s + z s (1 - s) 2u', s = sigmoid(2u); s (1 - s) from e^-|2u|: 1 - s alone would lose digits
     cdef real c = 40 if z > 40 else (-40 if z < -40 else z)
-    cdef real s = sigmoid_(R(1.5957691216057307117) * (c + R(0.044715) * c * c * c))
-    return s + c * s * (R(1) - s) * R(1.5957691216057307117) * (R(1) + R(0.134145) * c * c)
+    cdef real u = R(1.5957691216057307117) * (c + R(0.044715) * c * c * c)
+    cdef real e = exp_negative(-abs_(u))
+    cdef real share = R(1) / (R(1) + e)
+    cdef real s = e * share if u < 0 else share
+    return s + c * (e * share * share) * R(1.5957691216057307117) * (R(1) + R(0.134145) * c * c)
 
 
 cdef inline real silu(real z, real alpha) noexcept nogil:
@@ -101,7 +105,7 @@ cdef inline real silu_derivative(real z, real alpha) noexcept nogil:
 
 cdef inline real softplus(real z, real alpha) noexcept nogil:
     # log(1 + e^z)
-    return (R(0) if z < 0 else z) + log1p_(exp_bounded(-abs_(z)))
+    return (R(0) if z < 0 else z) + log1p_(exp_negative(-abs_(z)))
 
 cdef inline real softplus_derivative(real z, real alpha) noexcept nogil:
     return sigmoid_(z)
@@ -118,7 +122,7 @@ cdef inline real softsign_derivative(real z, real alpha) noexcept nogil:
 cdef inline real mish(real z, real alpha) noexcept nogil:
     # z tanh(softplus(z)) with tanh(log(1 + e^z)) = p / (p + q); e = e^-|z| keeps p = e (e + 2) or
     # 1 + 2 e and q = 2 or 2 e^2 small. Left to itself gcc fuses p + q in a loop's vectors only.
-    cdef real e = exp_bounded(-abs_(z))
+    cdef real e = exp_negative(-abs_(z))
     cdef real p = fused(e, e, R(2) * e) if z < 0 else fused(R(2), e, R(1))
     cdef real both = fused(e, e + R(2), R(2)) if z < 0 else fused(R(2) * e, e, p)
     return z * (p / both)
@@ -129,7 +133,7 @@ cdef inline real mish_derivative(real z, real alpha) noexcept nogil:
     cdef real e, p, q, s
     if IS_DOUBLE:
         c = 800 if z > 800 else (-800 if z < -800 else z)
-    e = exp_bounded(-abs_(c))
+    e = exp_negative(-abs_(c))
     p = e * (e + R(2)) if z < 0 else R(1) + R(2) * e
     q = R(2) if z < 0 else R(2) * e * e
     s = (e if z < 0 else R(1)) / (R(1) + e)
@@ -161,7 +165,7 @@ cdef inline real relu6_derivative(real y, real alpha) noexcept nogil:
 
 cdef inline real log_sigmoid(real z, real alpha) noexcept nogil:
     # -log(1 + e^-z)
-    return (z if z < 0 else R(0)) - log1p_(exp_bounded(-abs_(z)))
+    return (z if z < 0 else R(0)) - log1p_(exp_negative(-abs_(z)))
 
 cdef inline real log_sigmoid_derivative(real z, real alpha) noexcept nogil:
     return sigmoid_(-z)
@@ -362,7 +366,7 @@ cdef inline void exponentials_rows(const_restricted z, restricted e, Py_ssize_t 
         for j in range(i * cols, (i + 1) * cols):
             e[j] = z[j] - largest[i]
     for j in range(rows * cols):
-        e[j] = exp_bounded(e[j])
+        e[j] = exp_negative(e[j])
     for i in range(rows):
         sums[i] = row_sum(e + i * cols, cols)
 
@@ -419,7 +423,7 @@ cdef inline void exponentials_strips(const real* z, Strips* s, Py_ssize_t rows,
         strip_distances(cols, s.distances + at * cols)
         at += STRIP
     for j in range(size * cols):
-        s.e[j] = exp_bounded(s.distances[j])
+        s.e[j] = exp_negative(s.distances[j])
     at = 0
     while at < size:
         strip_sums(cols, s.e + at * cols, s.sums + at)

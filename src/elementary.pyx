@@ -9,6 +9,8 @@ cdef extern from "real.h" nogil:
     bint IS_DOUBLE
     real R(double x)    # a literal as a real: a bare 1 would be a double in C, and slow
     real EXP_LOW        # below it e^x rounds to 0
+    real EXP_FAR        # round(EXP_FAR / ln 2) is one more than the exponent of the smallest number
+    real EXP_MOST       # the largest n of a finite 2^n
     real EXP_HIGH       # the largest x whose e^x is finite
     real LN2_HIGH       # ln 2 in two parts; n * LN2_HIGH is exact
     real LN2_LOW
@@ -47,10 +49,11 @@ cdef inline real expm1_polynomial(real r) noexcept nogil:
     return r + v * p
 
 
-cdef inline real exp_bounded(real x) noexcept nogil:
-    # e^x for x <= EXP_HIGH: 2^n e^r with n = round(x / ln 2); below EXP_LOW it is 0. 2^n is applied
-    # in two halves, so that neither overflows.
+cdef inline real exp_(real x) noexcept nogil:
+    # 2^n e^r with n = round(x / ln 2); saturates at the largest finite number. 2^n is applied in
+    # two halves, so that neither overflows, nor is 0 where the result is not.
     cdef real n, half, r, s
+    x = EXP_HIGH if x > EXP_HIGH else x
     x = EXP_LOW if x < EXP_LOW else x
     n = rint_(x * R(1.442695040888963407))
     r = (x - n * LN2_HIGH) - n * LN2_LOW
@@ -59,9 +62,14 @@ cdef inline real exp_bounded(real x) noexcept nogil:
     return (s + s * expm1_polynomial(r)) * power_of_two(n - half)
 
 
-cdef inline real exp_(real x) noexcept nogil:
-    # e^x; saturates at the largest finite number.
-    return exp_bounded(EXP_HIGH if x > EXP_HIGH else x)
+cdef inline real exp_negative(real x) noexcept nogil:
+    # e^x for x <= 0; as 0 where it is below the smallest normal number, or nearly so.
+    cdef real n, r, s
+    x = -EXP_FAR if x < -EXP_FAR else x     # there 2^n comes out as 0
+    n = rint_(x * R(1.442695040888963407))
+    r = (x - n * LN2_HIGH) - n * LN2_LOW
+    s = power_of_two(n)
+    return s + s * expm1_polynomial(r)
 
 
 cdef inline real expm1_(real x) noexcept nogil:
@@ -116,9 +124,16 @@ cdef inline real tanh_(real x) noexcept nogil:
 
 
 cdef inline real sigmoid_(real x) noexcept nogil:
-    # 1 / (1 + e^-x), written with e^-|x| so that nothing overflows and small values stay exact.
-    cdef real e = exp_bounded(-abs_(x))
-    return (e if x < 0 else R(1)) / (R(1) + e)
+    # 1 / (1 + e^-x), with e^-x = 2^n e^r. 1 + 2^n is exact, or as good as 1 or 2^n: the sum is
+    # rounded once. For the lowest x, whose n is held back, e^r grows until it overflows, and
+    # 1 / infinity is 0.
+    cdef real n, r, s
+    x = EXP_FAR if x > EXP_FAR else x       # there 2^n comes out as 0
+    n = rint_(x * <real>-1.442695040888963407)
+    n = EXP_MOST if n > EXP_MOST else n
+    r = (-x - n * LN2_HIGH) - n * LN2_LOW
+    s = power_of_two(n)
+    return R(1) / ((R(1) + s) + s * expm1_polynomial(r))
 
 
 cdef inline real normal_cdf(real x) noexcept nogil:
@@ -155,7 +170,7 @@ cdef inline real normal_cdf(real x) noexcept nogil:
         p = p * u + R(0.5902283571041017219)
         p = p * u + <real>-0.8833944531698834572
         p = p * u + R(1.074006907088339703)
-        q = exp_bounded(-a * a) * p / (R(2) * (a + R(3)))
+        q = exp_negative(-a * a) * p / (R(2) * (a + R(3)))
     else:
         u = (a - R(2)) / (a + R(2))
         p = R(0.00008857682934291035084)
@@ -169,5 +184,5 @@ cdef inline real normal_cdf(real x) noexcept nogil:
         p = p * u + R(0.2794718915931107072)
         p = p * u + <real>-0.6871606250987087966
         p = p * u + R(1.021582705242022975)
-        q = exp_bounded(-a * a) * p / (R(2) * (a + R(2)))
+        q = exp_negative(-a * a) * p / (R(2) * (a + R(2)))
     return q if x < 0 else R(1) - q

@@ -66,7 +66,7 @@ cdef inline real log_cosh(real y, real t, real alpha) noexcept nogil:
     cdef real e = abs_(y - t)
     cdef real q = expm1_(-e if e < 1 else -R(1))
     cdef real near = log1p_(q * q / (R(2) * (R(1) + q)))
-    cdef real far = e + log1p_(exp_bounded(-R(2) * e)) - R(0.6931471805599453094)
+    cdef real far = e + log1p_(exp_negative(-R(2) * e)) - R(0.6931471805599453094)
     return near if e < 1 else far
 
 cdef inline real log_cosh_derivative(real y, real t, real alpha) noexcept nogil:
@@ -107,7 +107,7 @@ cdef inline real binary_derivative(real y, real t, real alpha) noexcept nogil:
 cdef inline real sigmoid_binary(real z, real t, real alpha) noexcept nogil:
     # max(z, 0) - z t + log(1 + e^-|z|): binary cross-entropy of sigmoid(z)
     t = smoothed(t, alpha)
-    return (R(0) if z < 0 else z) - z * t + log1p_(exp_bounded(-abs_(z)))
+    return (R(0) if z < 0 else z) - z * t + log1p_(exp_negative(-abs_(z)))
 
 cdef inline real sigmoid_binary_derivative(real z, real t, real alpha) noexcept nogil:
     return sigmoid_(z) - smoothed(t, alpha)
@@ -186,11 +186,19 @@ cdef inline double loss_of_columns(int kind, const_restricted y, const_restricte
     return NOT_A_NUMBER     # another is a mistake
 
 
-cdef double loss_of_few(int kind, const_restricted y, const_restricted t, restricted dy,
-                        Py_ssize_t rows, Py_ssize_t cols, real alpha,
-                        real factor) noexcept nogil:
-    # A function of its own: within loss_rows() it would take longer to begin.
-    return loss_of_columns(kind, y, t, dy, NULL, rows, cols, alpha, factor)
+cdef inline bint is_few(int kind, Py_ssize_t rows, Py_ssize_t cols) noexcept nogil:
+    # Is it loss_of_few()'s?
+    return rows * cols < LANES_PER_VECTOR and is_mean_over_columns(kind)
+
+
+cdef double loss_of_few(int kind, int reduction, const_restricted y, const_restricted t,
+                        restricted dy, Py_ssize_t rows, Py_ssize_t cols,
+                        real alpha) noexcept nogil:
+    # loss_rows() of fewer numbers than a vector, without row weights; of the root of the mean
+    # squared error, its square. A function of its own: within loss_rows() it would take longer to
+    # begin.
+    cdef double each = 1 if reduction == SUM else 1 / <double>rows
+    return each * loss_of_columns(kind, y, t, dy, NULL, rows, cols, alpha, <real>each)
 
 
 cdef void softmax_crossentropy_strips(const real* z, const real* t, const long long* labels,
@@ -361,9 +369,8 @@ cdef double loss_rows(int kind, int reduction, const_restricted y, const_restric
             weight += r[i] if r else 1
         each = 1 / weight if weight != 0 else 0
     at = 0
-    if rows * cols < LANES_PER_VECTOR and not r and not values \
-            and is_mean_over_columns(kind):
-        total = each * loss_of_few(kind, y, t, dy, rows, cols, alpha, <real>each)
+    if is_few(kind, rows, cols) and not r and not values:
+        total = loss_of_few(kind, reduction, y, t, dy, rows, cols, alpha)
         at = rows
     while at < rows:
         n = block if block < rows - at else rows - at

@@ -25,6 +25,8 @@ typedef double real;
 #define IS_DOUBLE 1
 #define EXP_LOW (-746.0)
 #define EXP_HIGH 709.78271289338397
+#define EXP_FAR 709.0
+#define EXP_MOST 1023.0
 #define LN2_HIGH 0.69314718055966295651
 #define LN2_LOW 2.8235290563031577123e-13
 #define REAL_MAX DBL_MAX
@@ -37,6 +39,8 @@ typedef float real;
 #define IS_DOUBLE 0
 #define EXP_LOW (-105.0f)
 #define EXP_HIGH 88.7228317f
+#define EXP_FAR 88.0f
+#define EXP_MOST 127.0f
 #define LN2_HIGH 0.693115234375f
 #define LN2_LOW 3.1946184945309417232e-5f
 #define REAL_MAX FLT_MAX

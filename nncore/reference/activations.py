@@ -199,10 +199,14 @@ def gelu_tanh(z: Array) -> Array:
 
 
 def gelu_tanh_derivative(z: Array) -> Array:
-    """Return s + z s (1 - s) 2 u', s = sigmoid(2 u), u' = sqrt(2/pi) (1 + 3 0.044715 z^2)."""
+    """Return s + z s (1 - s) 2 u', s = sigmoid(2 u), u' = sqrt(2/pi) (1 + 3 0.044715 z^2).
+
+    1 - s is taken as sigmoid(-2 u): subtracted, it would lose digits where s is nearly 1.
+    """
     c = np.clip(z, -50, 50)
-    s = sigmoid(2 * math.sqrt(2 / math.pi) * (c + 0.044715 * c**3))
-    return s + c * s * (1 - s) * 2 * math.sqrt(2 / math.pi) * (1 + 3 * 0.044715 * c**2)
+    u = math.sqrt(2 / math.pi) * (c + 0.044715 * c**3)
+    slope = 2 * math.sqrt(2 / math.pi) * (1 + 3 * 0.044715 * c**2)
+    return sigmoid(2 * u) + c * sigmoid(2 * u) * sigmoid(-2 * u) * slope
 
 
 def silu(z: Array) -> Array:
