@@ -7,6 +7,7 @@ This source is turned into C once and compiled once for each instruction set and
 float and double (see isa/ and setup.py). It knows no Python model.
 """
 
+cimport cython
 cimport numpy as cnp
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.pythread cimport PyThread_get_thread_ident

@@ -813,7 +813,7 @@ cdef inline void dense_backward_weights_short(const real* x, const real* dz, rea
     for l in range(LINE):
         dw[n_in * n_out + l] = 0
     if db:
-        column_sums(dz, rows, n_out, True, db)
+        sum_narrow_rows(rows, n_out, dz, db)
         for l in range(LINE):
             db[n_out + l] = 0
 

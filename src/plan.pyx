@@ -12,7 +12,14 @@ cdef enum:
 # Multiplications that take 5 to 50 ms on one thread: a heavy batch's longest part.
 cdef double PART_WORK = 5e8
 
-ctypedef struct Instruction:
+cdef struct Instruction
+
+cdef class Executor
+
+# A step for at most NARROW_PANEL rows, where it has a way of its own for so few.
+ctypedef void (*few_pointer)(Executor e, const Instruction* s, Py_ssize_t rows) noexcept nogil
+
+cdef struct Instruction:
     int op, kind, reduction
     Py_ssize_t rows, n_in, n_out    # rows: of a parameter; the batch's are known when it runs
     real* x
@@ -26,7 +33,7 @@ ctypedef struct Instruction:
     real* dz
     real* dy
     bint x_is_input, y_is_input, y_is_output, takes_labels, takes_weights, update
-    bint short              # a matmul that is narrow for up to NARROW_PANEL rows
+    few_pointer few         # or NULL
     bint room               # the result's buffer may be written for a vector beyond its end
     Py_ssize_t both         # numbers of w and, behind it, b, that an update takes at once; or 0
     Py_ssize_t w_at, b_at           # in the flat parameter vector
@@ -66,6 +73,7 @@ cdef inline const real* row_of(const Source* s, const long long* order,
     return <const real*>(s.data + (order[at] if order else at) * s.row_step)
 
 
+@cython.final
 cdef class Executor:
     """Runs a plan with the compiled kernels.
 
@@ -320,25 +328,33 @@ cdef class Executor:
             if step.op == "keep":
                 self.kept_shapes[step.index] = (
                     0 if step.y is not None else s.rows, s.n_out)
-            if step.op == "loss" and step.dy is None:
-                loss_cols = max(loss_cols, s.n_out)
+            if step.op == "loss":
+                if step.dy is None:
+                    loss_cols = max(loss_cols, s.n_out)
+                elif is_few(s.kind, 1, s.n_out) and s.kind != ROOT_MEAN_SQUARED_ERROR \
+                        and not s.takes_weights and not s.y_is_input:
+                    s.few = few_loss
             # The scratch of each matmul, and of a bias's gradient.
             if step.op == "dense":
-                s.short = is_narrow(s.n_out, s.n_in, True)
+                if is_narrow(s.n_out, s.n_in, True):
+                    s.few = few_dense
                 s.room = self.has_room(step.y)
                 needed = max(needed, scratch_size(self.capacity, s.n_out, s.n_in))
             elif step.op == "dense_backward_data":
-                s.short = is_narrow(s.n_in, s.n_out, True)
+                if is_narrow(s.n_in, s.n_out, True):
+                    s.few = few_dense_backward_data
                 s.room = self.has_room(step.dx)
                 needed = max(needed, scratch_size(self.capacity, s.n_in, s.n_out))
             elif step.op == "activate_backward":
-                s.short = s.kind != SOFTMAX and s.n_out <= LANES_PER_VECTOR
+                if s.kind != SOFTMAX and s.n_out <= LANES_PER_VECTOR:
+                    s.few = few_activate_backward
             elif step.op == "dense_backward_weights":
                 needed = max(needed, scratch_size(s.n_in, s.n_out, self.capacity),
                              2 * s.n_out + LANES_PER_VECTOR)
                 if has_few_rows(s.n_in, s.n_out, NARROW_PANEL):
                     s.both = self.joint_update(s) if s.update else 0
-                    s.short = s.both > 0
+                    if s.both > 0:
+                        s.few = few_dense_backward_weights
                     needed = max(needed, s.both + 2 * LINE)
         self.scratch_step = round_up(needed, 64)
         self.loss_part = round_up(loss_cols * self.capacity, 64)
@@ -457,42 +473,10 @@ cdef class Executor:
         g.l2 = <real>s.bias_l2
         gradient_epilogue(&g, self.scratch, 0, s.n_out)
 
-    cdef void execute_short(self, const Instruction* s, Py_ssize_t rows) noexcept nogil:
-        # A narrow matmul of few rows.
-        cdef Forward f
-        cdef BackwardData d
-        cdef const real* x = self.x_now if s.x_is_input else s.x
-        if s.op == DENSE:
-            f.b = s.b
-            f.z = s.z
-            f.y = self.y_now if s.y_is_output and self.y_now else s.y
-            f.kind = s.kind
-            f.alpha = <real>s.alpha
-            dense_short(x, s.w, &f, s.room and f.y == s.y, rows, s.n_in, s.n_out, self.scratch)
-        elif s.op == DENSE_BACKWARD_DATA:
-            d.zy = s.z if s.z else s.y
-            d.dx = s.dx
-            d.kind = s.kind
-            d.alpha = <real>s.alpha
-            dense_backward_data_short(s.dz, s.w, &d, s.room, rows, s.n_in, s.n_out, self.scratch)
-        elif s.op == ACTIVATE_BACKWARD:
-            activate_backward(s.kind, s.dy, s.z if s.z else s.y, s.dx, rows * s.n_out,
-                              <real>s.alpha)
-        else:
-            dense_backward_weights_short(x, s.dz, self.scratch,
-                                         self.scratch + (s.b_at - s.w_at) if s.b else NULL,
-                                         rows, s.n_in, s.n_out)
-            if self.update.keeps_zeros:
-                update(&self.update, self.scratch, s.w_at, s.both)
-            else:   # what is 0 between w and b would become 0 / 0
-                update(&self.update, self.scratch, s.w_at, s.n_in * s.n_out)
-                if s.b:
-                    update(&self.update, self.scratch + (s.b_at - s.w_at), s.b_at, s.n_out)
-
     cdef inline void execute_step(self, const Instruction* s, Py_ssize_t rows, long long iteration,
                                   double* totals) noexcept nogil:
-        if s.short and rows <= NARROW_PANEL:
-            self.execute_short(s, rows)
+        if s.few != NULL and rows <= NARROW_PANEL:
+            s.few(self, s, rows)
         else:
             self.execute_any(s, rows, iteration, totals)
 
@@ -686,18 +670,19 @@ cdef class Executor:
         # run() returns every 50 ms for signals. A heavy batch, which can take longer, looks for
         # them within too while it has not begun to update: an exception leaves no half-made
         # update.
-        cdef Py_ssize_t k = 0
+        cdef const Instruction* s = self.program
+        cdef const Instruction* end = s + self.length
         self.rows = rows
         self.last_loss = 0
         if self.optimizer >= 0:
             begin_update(&self.update, &self.hyper, rate, iteration)
         if self.heavy:
-            while k < self.length and k <= self.first_update:
-                self.execute_heavy(&self.program[k], rows, iteration, totals)
-                k += 1
-        while k < self.length:
-            self.execute_step(&self.program[k], rows, iteration, totals)
-            k += 1
+            while s < end and s <= self.program + self.first_update:
+                self.execute_heavy(s, rows, iteration, totals)
+                s += 1
+        while s < end:
+            self.execute_step(s, rows, iteration, totals)
+            s += 1
         return 0
 
     cdef void forward(self, Py_ssize_t rows) noexcept nogil:
@@ -1092,6 +1077,54 @@ cdef class Executor:
                   "x": self.x_, "t": self.t_, "labels": self.labels_, "r": self.r_}[b.arena]
         at = b.offset * (self.capacity if b.arena == "work" else 1)
         return source[at:at + rows * b.cols].reshape(rows, b.cols).copy()
+
+
+# Steps that write_program() chose for few rows: a tiny net's step is mostly choosing what to do.
+
+cdef void few_dense(Executor e, const Instruction* s, Py_ssize_t rows) noexcept nogil:
+    cdef Forward f
+    f.b = s.b
+    f.z = s.z
+    f.y = e.y_now if s.y_is_output and e.y_now else s.y
+    f.kind = s.kind
+    f.alpha = <real>s.alpha
+    dense_short(e.x_now if s.x_is_input else s.x, s.w, &f, s.room and f.y == s.y, rows, s.n_in,
+                s.n_out, e.scratch)
+
+
+cdef void few_dense_backward_data(Executor e, const Instruction* s,
+                                  Py_ssize_t rows) noexcept nogil:
+    cdef BackwardData d
+    d.zy = s.z if s.z else s.y
+    d.dx = s.dx
+    d.kind = s.kind
+    d.alpha = <real>s.alpha
+    dense_backward_data_short(s.dz, s.w, &d, s.room, rows, s.n_in, s.n_out, e.scratch)
+
+
+cdef void few_loss(Executor e, const Instruction* s, Py_ssize_t rows) noexcept nogil:
+    if is_few(s.kind, rows, s.n_out):
+        e.last_loss = loss_of_few(s.kind, s.reduction, s.y, e.t_now, s.dy, rows, s.n_out,
+                                  <real>s.alpha)
+    else:
+        e.execute_any(s, rows, 0, NULL)
+
+
+cdef void few_activate_backward(Executor e, const Instruction* s, Py_ssize_t rows) noexcept nogil:
+    activate_backward(s.kind, s.dy, s.z if s.z else s.y, s.dx, rows * s.n_out, <real>s.alpha)
+
+
+cdef void few_dense_backward_weights(Executor e, const Instruction* s,
+                                     Py_ssize_t rows) noexcept nogil:
+    cdef real* db = e.scratch + (s.b_at - s.w_at) if s.b else NULL
+    dense_backward_weights_short(e.x_now if s.x_is_input else s.x, s.dz, e.scratch, db, rows,
+                                 s.n_in, s.n_out)
+    if e.update.keeps_zeros:
+        update(&e.update, e.scratch, s.w_at, s.both)
+    else:   # what is 0 between w and b would become 0 / 0
+        update(&e.update, e.scratch, s.w_at, s.n_in * s.n_out)
+        if s.b:
+            update(&e.update, db, s.b_at, s.n_out)
 
 
 cdef vector(array, str name):
