@@ -136,6 +136,8 @@ cdef inline double few(loss_formula value, loss_formula derivative, const_restri
     cdef real found[MOST_LANES]
     cdef real scale = R(1) / <real>cols, sum
     cdef Py_ssize_t i, j, n = rows * cols
+    if rows < 1:
+        return 0
     for j in range(LANES_PER_VECTOR):
         if j == n:
             break

@@ -35,6 +35,16 @@ cdef extern from "microkernel.h" nogil:
     void multiply_and_ask(int unit, Py_ssize_t k, const real* a, Py_ssize_t a_step, const real* b,
                           Py_ssize_t b_step, const asked_rows* ask, real* tile, Py_ssize_t step,
                           int add)
+    ctypedef struct finished_rows:
+        const real* bias
+        const real* slope
+        int relu
+        real* y
+        Py_ssize_t step
+    void multiply_and_finish(Py_ssize_t k, const real* a, Py_ssize_t a_step, const real* b,
+                             Py_ssize_t b_step, const asked_rows* ask,
+                             const finished_rows* finish, Py_ssize_t row_at, Py_ssize_t col_at,
+                             const real* tile, Py_ssize_t step, int add)
     void multiply_narrow(Py_ssize_t rows, Py_ssize_t cols, int unit, Py_ssize_t k, const real* a,
                          Py_ssize_t a_step, const real* b, Py_ssize_t b_step, const real* bias,
                          real* c)
@@ -84,6 +94,7 @@ ctypedef struct Matmul:
     bint narrow             # at most a vector of columns: multiply_narrow_range() does it
     const real* bias        # added by that, or NULL: the epilogue adds it
     epilogue_pointer epilogue
+    const finished_rows* finish     # what it does, for whole tiles, which are done so; or NULL
     uses_pointer uses           # or NULL: nothing that is worth being asked for
     const void* context
     int n_threads
@@ -338,15 +349,20 @@ cdef inline const real* a_of(const Matmul* mm, Py_ssize_t i, Py_ssize_t p) noexc
 
 cdef void multiply_runs(int rows, int cols, bint transposed, Py_ssize_t k, Py_ssize_t run,
                         const real* a, Py_ssize_t a_step, const real* b, Py_ssize_t b_step,
-                        real* packed, const asked_rows* ask, real* tile, Py_ssize_t step,
+                        real* packed, const asked_rows* ask, const finished_rows* finish,
+                        Py_ssize_t row_at, Py_ssize_t col_at, real* tile, Py_ssize_t step,
                         bint add) noexcept nogil:
-    # A tile, run after run. It also packs b, if packed is not NULL; or asks, if ask is not NULL.
+    # A tile, run after run. It also packs b, if packed is not NULL; or asks, and is finished, if
+    # ask and finish are not NULL.
     cdef Py_ssize_t p = 0, now
     while p < k or p == 0:
         now = smaller(run, k - p)
         if packed:
             multiply_and_pack(cols, transposed, now, a, a_step, b, b_step, packed + p * TILE_COLS,
                               tile, step, add)
+        elif finish and p + now >= k:
+            multiply_and_finish(now, a, a_step, b, b_step, ask if p == 0 else NULL, finish, row_at,
+                                col_at, tile, step, add)
         elif ask and p == 0:
             multiply_and_ask(transposed, now, a, a_step, b, b_step, ask, tile, step, add)
         else:
@@ -371,8 +387,9 @@ cdef void multiply_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_ssiz
     cdef const real* b
     cdef Py_ssize_t jb, pb, i, j, cols, ps, whole, ready, rows, tile_cols, step, a_step, b_step
     cdef bint far               # while a panel of a is used, the next one is asked for
-    cdef bint packs, one_run, asks
+    cdef bint packs, one_run, whole_tile, asks, finishes
     cdef asked_rows ask
+    cdef Py_ssize_t done        # of the first columns, which need no epilogue
     cdef Py_ssize_t held = 0    # rows that the epilogue has not had yet
     if mm.narrow:
         multiply_narrow_range(mm, i0, i1, scratch)
@@ -441,6 +458,7 @@ cdef void multiply_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_ssiz
                     a = scratch + i // TILE_ROWS % A_TILES * at.a_size
                     a_step = TILE_ROWS
                 c = c_panels + i * step if split else c_panels + held * step
+                done = 0
                 ready = 0 if pack_b and i > 0 else whole
                 j = 0
                 while j < cols:
@@ -452,32 +470,49 @@ cdef void multiply_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_ssiz
                         b = mm.b + pb * mm.b_step + j0 + jb + j
                         b_step = mm.b_step
                         packs = pack_b
-                    asks = ((mm.uses != NULL and pb + ps >= k) or (far and i + TILE_ROWS < m)) \
-                        and rows == TILE_ROWS and tile_cols == TILE_COLS and not packs
-                    if one_run and not packs and not asks:
-                        multiply_tile(<int>rows, <int>tile_cols, mm.a_transposed, ps, a, a_step,
-                                      b, b_step, c + j, step, pb > 0)
-                    else:
-                        if asks and far:
-                            # This tile's share of them (a last, narrower tile asks for none).
-                            ask.arrays[0] = a_of(mm, i0 + i + TILE_ROWS, pb) \
-                                + j // TILE_COLS * ask.numbers
-                        elif asks:
-                            mm.uses(mm.context, i0 + i, j0 + jb + j, &ask)
+                    whole_tile = rows == TILE_ROWS and tile_cols == TILE_COLS and not packs
+                    asks = whole_tile and ((mm.uses != NULL and pb + ps >= k)
+                                           or (far and i + TILE_ROWS < m))
+                    finishes = whole_tile and mm.finish != NULL and pb + ps >= k and done == j
+                    if asks and far:
+                        # This tile's share of them (a last, narrower tile asks for none).
+                        ask.arrays[0] = a_of(mm, i0 + i + TILE_ROWS, pb) \
+                            + j // TILE_COLS * ask.numbers
+                    elif asks:
+                        mm.uses(mm.context, i0 + i, j0 + jb + j, &ask)
+                    if finishes:
+                        done += TILE_COLS
+                    if packs or not one_run:
                         multiply_runs(<int>rows, <int>tile_cols, mm.a_transposed, ps, at.run, a,
                                       a_step, b, b_step, b_panels + j * ps if packs else NULL,
-                                      &ask if asks else NULL, c + j, step, pb > 0)
+                                      &ask if asks else NULL, mm.finish if finishes else NULL,
+                                      i0 + i, j0 + jb + j, c + j, step, pb > 0)
+                    elif finishes:
+                        multiply_and_finish(ps, a, a_step, b, b_step, &ask if asks else NULL,
+                                            mm.finish, i0 + i, j0 + jb + j, c + j, step, pb > 0)
+                    elif asks:
+                        multiply_and_ask(mm.a_transposed, ps, a, a_step, b, b_step, &ask, c + j,
+                                         step, pb > 0)
+                    else:
+                        multiply_tile(<int>rows, <int>tile_cols, mm.a_transposed, ps, a, a_step,
+                                      b, b_step, c + j, step, pb > 0)
                     j += TILE_COLS
                 i += TILE_ROWS
-                if pb + ps >= k and split:
-                    mm.epilogue(mm.context, c, step, i0 + i - TILE_ROWS, j0 + jb, rows, cols)
-                elif pb + ps >= k:
-                    # Of a narrow result several tiles at once: its loops are short.
-                    held += rows
-                    if i >= m or cols > TILE_COLS or held >= NARROW_TILES * TILE_ROWS:
-                        mm.epilogue(mm.context, c_panels, step, i0 + i - TILE_ROWS + rows - held,
-                                    j0 + jb, held, cols)
-                        held = 0
+                if pb + ps < k or done >= cols:
+                    continue
+                if split:
+                    mm.epilogue(mm.context, c + done, step, i0 + i - TILE_ROWS, j0 + jb + done,
+                                rows, cols - done)
+                    continue
+                # Of a narrow result several tiles at once: its loops are short. (Not where the
+                # next tile may be finished without them.)
+                held += rows
+                if i >= m or cols > TILE_COLS or held >= NARROW_TILES * TILE_ROWS \
+                        or (cols == TILE_COLS and mm.finish != NULL):
+                    mm.epilogue(mm.context, c_panels + done, step,
+                                i0 + i - TILE_ROWS + rows - held, j0 + jb + done, held,
+                                cols - done)
+                    held = 0
             pb += p_block if p_block > 0 else 1
         jb += col_block
 
@@ -824,6 +859,7 @@ cdef void dense(const real* x, const real* w, const Forward* f, Py_ssize_t rows,
     # y = activation(x w + b); x (rows, n_in), w (n_in, n_out)
     cdef Matmul mm
     cdef Forward rest = f[0]
+    cdef finished_rows finish
     mm.m = rows
     mm.n = n_out
     mm.k = n_in
@@ -840,6 +876,14 @@ cdef void dense(const real* x, const real* w, const Forward* f, Py_ssize_t rows,
         mm.bias = rest.b
         rest.b = NULL
     mm.epilogue = forward_epilogue
+    mm.finish = NULL
+    if not f.z and (f.kind == RELU or f.kind == LINEAR):
+        finish.bias = f.b
+        finish.slope = NULL
+        finish.relu = f.kind == RELU
+        finish.y = f.y
+        finish.step = f.step
+        mm.finish = &finish
     mm.uses = NULL
     mm.context = &rest
     mm.n_threads = n_threads
@@ -854,6 +898,7 @@ cdef void dense_backward_data(const real* dz, const real* w, const BackwardData*
                               Py_ssize_t scratch_step) noexcept nogil:
     # dx = (dz w^T) * derivative; dz (rows, n_out), dx (rows, n_in)
     cdef Matmul mm
+    cdef finished_rows finish
     mm.m = rows
     mm.n = n_in
     mm.k = n_out
@@ -867,6 +912,14 @@ cdef void dense_backward_data(const real* dz, const real* w, const BackwardData*
     mm.narrow = is_narrow(n_in, n_out, True)
     mm.bias = NULL
     mm.epilogue = backward_data_epilogue
+    mm.finish = NULL
+    if d.kind == RELU or d.kind == LINEAR:
+        finish.bias = NULL
+        finish.slope = d.zy if d.kind == RELU else NULL
+        finish.relu = False
+        finish.y = d.dx
+        finish.step = d.step
+        mm.finish = &finish
     mm.uses = NULL
     mm.context = d
     mm.n_threads = n_threads
@@ -899,6 +952,7 @@ cdef void dense_backward_weights(const real* x, const real* dz, const BackwardWe
         mm.narrow = False
         mm.bias = NULL
         mm.epilogue = backward_weights_epilogue
+        mm.finish = NULL
         mm.uses = NULL
         mm.context = &row
         mm.n_threads = n_threads
@@ -919,6 +973,7 @@ cdef void dense_backward_weights(const real* x, const real* dz, const BackwardWe
     mm.narrow = is_narrow(n_out, rows, slack)
     mm.bias = NULL
     mm.epilogue = backward_weights_epilogue
+    mm.finish = NULL
     mm.uses = NULL
     if not d.dw and d.step > LONG_ROW:
         mm.uses = backward_weights_uses

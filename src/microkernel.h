@@ -36,6 +36,13 @@
 #define NARROW_ROWS 8
 #endif
 
+/* The same where each lies on its own line, for vectors of so many bytes: measured. */
+#if defined(__AVX512F__)
+#define FAR_ROWS(bytes) ((bytes) == VECTOR_BYTES ? 16 : 8)
+#else
+#define FAR_ROWS(bytes) 8
+#endif
+
 #define LANES_PER_VECTOR ((int)(VECTOR_BYTES / sizeof(real)))
 /* Lanes of the narrowest vectors that narrow results are computed with. What is stored in one and read in
    a wider one at once has to wait. */
@@ -60,6 +67,16 @@ typedef struct {
     int n_arrays;
     ptrdiff_t step, numbers;
 } asked_rows;
+
+/* What becomes of a tile that is done, in this order: bias(j) is added to each row (NULL: none), what is
+   negative made 0 (relu), each number multiplied by 1 where slope(i, j) > 0, else by 0 (NULL: not). The
+   rows of y, where it goes, and of slope are `step` apart. (i, j) count in the whole result. */
+typedef struct {
+    const real *bias, *slope;
+    int relu;
+    real *y;
+    ptrdiff_t step;
+} finished_rows;
 
 /* NNCORE_PLAIN_C: take the other half, as cl does, with any compiler, to test it. */
 #if (defined(__GNUC__) || defined(__clang__)) && !defined(NNCORE_PLAIN_C)
@@ -111,6 +128,8 @@ static ALWAYS_INLINE vector larger_of_each(const vector a, const vector b)
     return (vector)((first & (bits)a) | (~first & (bits)b));
 }
 #endif
+/* 1 where positive, else 0. */
+#define POSITIVE(a) ((vector)((bits)((vector)(a) > 0) & (bits)(1 - (vector){0})))
 /* 1 where two are equal, else 0. */
 #define SAME(a, b) ((vector)((bits)((a) == (b)) & (bits)(1 - (vector){0})))
 
@@ -125,18 +144,21 @@ static ALWAYS_INLINE void ask_for_row(const asked_rows *ask, ptrdiff_t row)
     }
 }
 
-/* Expanded once for each constant (rows, vectors, unit, pack, and whether ask is NULL), so that the sums stay in registers.
+/* Expanded once for each constant (rows, vectors, unit, pack, and whether ask and finish are NULL), so that the
+   sums stay in registers.
    unit: a's rows are neighbours (a transposed matrix): a(i, p) = a[i + p * a_step];
    else a's rows are a_step apart: a(i, p) = a[i * a_step + p].
    pack: also leave the tile's columns of b in `packed`, TILE_COLS a row: the stores cost nothing
    beside the multiplications.
    ask: also ask for these rows, one by one: many lines at once would keep those waiting that the tile
-   itself needs. */
+   itself needs.
+   finish: the numbers, done, go there, and not to the tile, which begins at (row_at, col_at). */
 static ALWAYS_INLINE void tile_body(const int rows, const int vectors, const int unit,
-                                    const int pack, const asked_rows *ask, ptrdiff_t k,
-                                    const real *a, ptrdiff_t a_step, const real *b,
-                                    ptrdiff_t b_step, real *packed, real *tile, ptrdiff_t step,
-                                    int add)
+                                    const int pack, const asked_rows *ask,
+                                    const finished_rows *finish, ptrdiff_t row_at,
+                                    ptrdiff_t col_at, ptrdiff_t k, const real *a, ptrdiff_t a_step,
+                                    const real *b, ptrdiff_t b_step, real *packed, real *tile,
+                                    ptrdiff_t step, int add)
 {
     vector sum[TILE_ROWS][TILE_VECTORS];
     int i, v, asked = 0;
@@ -178,21 +200,41 @@ static ALWAYS_INLINE void tile_body(const int rows, const int vectors, const int
             a += unit ? a_step : 1;
         }
     } while (ask && asked < TILE_ROWS);
+    if (!finish) {
 #pragma GCC unroll 12
-    for (i = 0; i < rows; i++)
+        for (i = 0; i < rows; i++)
 #pragma GCC unroll 4
-        for (v = 0; v < vectors; v++) {
-            loose_vector *to = (loose_vector *)(tile + i * step + v * LANES_PER_VECTOR);
-            *to = add ? (vector)*to + sum[i][v] : sum[i][v];
-        }
+            for (v = 0; v < vectors; v++) {
+                loose_vector *to = (loose_vector *)(tile + i * step + v * LANES_PER_VECTOR);
+                *to = add ? (vector)*to + sum[i][v] : sum[i][v];
+            }
+        return;
+    }
+#define EACH_SUM                                                                                 \
+    _Pragma("GCC unroll 12") for (i = 0; i < rows; i++)                                          \
+        _Pragma("GCC unroll 4") for (v = 0; v < vectors; v++)
+#define AT(p) (*(loose_vector *)((p) + v * LANES_PER_VECTOR))
+    if (add)
+        EACH_SUM sum[i][v] += AT(tile + i * step);
+    if (finish->bias)
+        EACH_SUM sum[i][v] += AT((real *)finish->bias + col_at);
+    if (finish->relu)
+        EACH_SUM sum[i][v] = LARGER((vector){0}, sum[i][v]);
+    if (finish->slope)
+        EACH_SUM sum[i][v] *= POSITIVE(AT((real *)finish->slope + (row_at + i) * finish->step + col_at));
+    EACH_SUM AT(finish->y + (row_at + i) * finish->step + col_at) = sum[i][v];
+#undef AT
+#undef EACH_SUM
 }
 
 #define TILE_CASE(rows)                                                                          \
     case rows:                                                                                   \
         if (unit)                                                                                \
-            tile_body(rows, vectors, 1, 0, 0, k, a, a_step, b, b_step, 0, tile, step, add);      \
+            tile_body(rows, vectors, 1, 0, 0, 0, 0, 0, k, a, a_step, b, b_step, 0, tile, step,   \
+                      add);                                                                      \
         else                                                                                     \
-            tile_body(rows, vectors, 0, 0, 0, k, a, a_step, b, b_step, 0, tile, step, add);      \
+            tile_body(rows, vectors, 0, 0, 0, 0, 0, 0, k, a, a_step, b, b_step, 0, tile, step,   \
+                      add);                                                                      \
         break;
 
 static ALWAYS_INLINE void tile_rows(int rows, const int vectors, int unit, ptrdiff_t k,
@@ -296,13 +338,13 @@ static void multiply_and_pack(int cols, int unit, ptrdiff_t k, const real *a, pt
 {
     const int one = cols <= LANES_PER_VECTOR;
     if (one && unit)
-        tile_body(TILE_ROWS, 1, 1, 1, 0, k, a, a_step, b, b_step, packed, tile, step, add);
+        tile_body(TILE_ROWS, 1, 1, 1, 0, 0, 0, 0, k, a, a_step, b, b_step, packed, tile, step, add);
     else if (one)
-        tile_body(TILE_ROWS, 1, 0, 1, 0, k, a, a_step, b, b_step, packed, tile, step, add);
+        tile_body(TILE_ROWS, 1, 0, 1, 0, 0, 0, 0, k, a, a_step, b, b_step, packed, tile, step, add);
     else if (unit)
-        tile_body(TILE_ROWS, TILE_VECTORS, 1, 1, 0, k, a, a_step, b, b_step, packed, tile, step, add);
+        tile_body(TILE_ROWS, TILE_VECTORS, 1, 1, 0, 0, 0, 0, k, a, a_step, b, b_step, packed, tile, step, add);
     else
-        tile_body(TILE_ROWS, TILE_VECTORS, 0, 1, 0, k, a, a_step, b, b_step, packed, tile, step, add);
+        tile_body(TILE_ROWS, TILE_VECTORS, 0, 1, 0, 0, 0, 0, k, a, a_step, b, b_step, packed, tile, step, add);
 }
 
 /* A tile of all its rows and columns that also asks for others' rows. */
@@ -311,9 +353,19 @@ static void multiply_and_ask(int unit, ptrdiff_t k, const real *a, ptrdiff_t a_s
                              int add)
 {
     if (unit)
-        tile_body(TILE_ROWS, TILE_VECTORS, 1, 0, ask, k, a, a_step, b, b_step, 0, tile, step, add);
+        tile_body(TILE_ROWS, TILE_VECTORS, 1, 0, ask, 0, 0, 0, k, a, a_step, b, b_step, 0, tile, step, add);
     else
-        tile_body(TILE_ROWS, TILE_VECTORS, 0, 0, ask, k, a, a_step, b, b_step, 0, tile, step, add);
+        tile_body(TILE_ROWS, TILE_VECTORS, 0, 0, ask, 0, 0, 0, k, a, a_step, b, b_step, 0, tile, step, add);
+}
+
+/* A tile of all its rows and columns whose numbers need no second look; it may ask (NULL: not). */
+static void multiply_and_finish(ptrdiff_t k, const real *a, ptrdiff_t a_step, const real *b,
+                                ptrdiff_t b_step, const asked_rows *ask, const finished_rows *finish,
+                                ptrdiff_t row_at, ptrdiff_t col_at, const real *tile, ptrdiff_t step,
+                                int add)
+{
+    tile_body(TILE_ROWS, TILE_VECTORS, 0, 0, ask, finish, row_at, col_at, k, a, a_step, b, b_step, 0,
+              (real *)tile, step, add);
 }
 
 /* One row: c(j) = [c(j) +] sum_p a(p) b(p, j), j < vectors * LANES_PER_VECTOR, a(p) = a[p * a_step]. So many
@@ -580,6 +632,27 @@ static void multiply_and_ask(int unit, ptrdiff_t k, const real *a, ptrdiff_t a_s
 {
     (void)ask;
     multiply_tile(TILE_ROWS, TILE_COLS, unit, k, a, a_step, b, b_step, tile, step, add);
+}
+
+static void multiply_and_finish(ptrdiff_t k, const real *a, ptrdiff_t a_step, const real *b,
+                                ptrdiff_t b_step, const asked_rows *ask, const finished_rows *finish,
+                                ptrdiff_t row_at, ptrdiff_t col_at, const real *tile, ptrdiff_t step,
+                                int add)
+{
+    int i, j;
+    (void)ask;
+    for (i = 0; i < TILE_ROWS; i++) {
+        real sums[TILE_COLS];
+        const ptrdiff_t at = (row_at + i) * finish->step + col_at;
+        if (add)
+            memcpy(sums, tile + i * step, sizeof sums);
+        multiply_tile(1, TILE_COLS, 0, k, a + i * a_step, a_step, b, b_step, sums, TILE_COLS, add);
+        for (j = 0; j < TILE_COLS; j++) {
+            real one = finish->bias ? sums[j] + finish->bias[col_at + j] : sums[j];
+            one = finish->relu && one < 0 ? 0 : one;
+            finish->y[at + j] = finish->slope ? one * (finish->slope[at + j] > 0) : one;
+        }
+    }
 }
 
 static void multiply_narrow(ptrdiff_t rows, ptrdiff_t cols, int unit, ptrdiff_t k, const real *a,

@@ -15,15 +15,33 @@ static ALWAYS_INLINE void NARROW(rows)(const int rows, const int unit, ptrdiff_t
 #pragma GCC unroll 16
     for (i = 0; i < rows; i++)
         sum[i] = (NARROW(vector)){0};
-    for (p = 0; p < k; p++) {
-        const NARROW(vector) row = *(const NARROW(loose) *)b;
-        b += b_step;
+    if (!unit && rows > 8) {
+        /* Four rows from each address: with 0, 1, 2 and 3 steps. An address a row would need more registers
+           than there are, and the compiler does not see that by itself. */
+        const real *a4 = a + 4 * a_step, *a8 = a + 8 * a_step, *a12 = a + 12 * a_step;
+        ptrdiff_t three = 3 * a_step;
+        __asm__("" : "+r"(a4), "+r"(a8), "+r"(a12), "+r"(three));
+        for (p = 0; p < k; p++) {
+            const NARROW(vector) row = *(const NARROW(loose) *)b;
+            b += b_step;
 #pragma GCC unroll 16
-        for (i = 0; i < rows; i++) {
-            const real one = unit ? a[i] : a[i * a_step];
-            sum[i] = NARROW_ADD(one - (NARROW(vector)){0}, row, sum[i]);
+            for (i = 0; i < rows; i++) {
+                const real *base = i < 4 ? a : i < 8 ? a4 : i < 12 ? a8 : a12;
+                const real one = base[p + (i % 4 == 3 ? three : i % 4 * a_step)];
+                sum[i] = NARROW_ADD(one - (NARROW(vector)){0}, row, sum[i]);
+            }
         }
-        a += unit ? a_step : 1;
+    } else {
+        for (p = 0; p < k; p++) {
+            const NARROW(vector) row = *(const NARROW(loose) *)b;
+            b += b_step;
+#pragma GCC unroll 16
+            for (i = 0; i < rows; i++) {
+                const real one = unit ? a[i] : a[i * a_step];
+                sum[i] = NARROW_ADD(one - (NARROW(vector)){0}, row, sum[i]);
+            }
+            a += unit ? a_step : 1;
+        }
     }
 #pragma GCC unroll 16
     for (i = 0; i < rows; i++)
@@ -45,7 +63,7 @@ static void NARROW(multiply)(ptrdiff_t rows, ptrdiff_t cols, int unit, ptrdiff_t
     if (bias)
         added = *(const NARROW(loose) *)bias;
 #if NARROW_ROWS > 8
-    if (unit) { /* Else their addresses would need more registers than there are. */
+    if (unit || FAR_ROWS(NARROW_BYTES) > 8) {
         NARROW_CASE(16)
     }
 #endif

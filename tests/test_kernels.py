@@ -388,6 +388,46 @@ def test_rows_that_push_each_other_out_of_the_cache(dtype, k, cache_ways):
     np.testing.assert_array_equal(dx, whole)
 
 
+def test_tiles_that_are_finished_in_registers(dtype):
+    """Bias and ReLU, or ReLU's slope, within a tile: the bits are those of the function of a panel.
+
+    That does what no tile can: keep z, or multiply by a slope that is not 0.  Widths end in a whole
+    tile, behind whole blocks of columns, too.
+    """
+    core = runtime.core(dtype)
+    rng = np.random.default_rng(14)
+    rows_of_tile, cols_of_tile = core.TILE
+    none, guard = np.empty((0, 0), dtype), 64
+    for n_in in (1, 40, 520, 900, 1100):
+        for tiles in (1, 2, 3, 5, 9):
+            for more in (0, 1):
+                rows, n_out = (
+                    int(rng.integers(1, 9)) * rows_of_tile + more,
+                    tiles * cols_of_tile + more,
+                )
+                x = rng.normal(size=(rows, n_in)).astype(dtype)
+                w = rng.normal(size=(n_in, n_out)).astype(dtype)
+                b = rng.normal(size=n_out).astype(dtype)
+                whole = np.full(rows * n_out + 2 * guard, 7, dtype)
+                y = whole[guard:-guard].reshape(rows, n_out)
+                z, kept = np.empty_like(y), np.empty_like(y)
+                for name, bias in (("relu", b), ("linear", b), ("relu", None), ("linear", None)):
+                    core.dense_into(x, w, bias, z, kept, name)
+                    for n_threads in (1, 3):
+                        y[...] = 7
+                        core.dense_into(x, w, bias, none, y, name, 0.0, n_threads)
+                        np.testing.assert_array_equal(y, kept)
+                for name, alpha in (("relu", 0.0), ("linear", 1.0)):
+                    dz, zy = x, rng.normal(size=(rows, n_out)).astype(dtype)
+                    back = np.ascontiguousarray(w.T)
+                    core.dense_backward_data_into(dz, back, zy, kept, "leaky_relu", alpha)
+                    y[...] = 7
+                    core.dense_backward_data_into(dz, back, zy, y, name)
+                    np.testing.assert_array_equal(y, kept)
+                assert (whole[:guard] == 7).all()
+                assert (whole[-guard:] == 7).all()
+
+
 def test_more_threads_than_a_thread_has_columns(dtype):
     rng = np.random.default_rng(11)
     x = rng.normal(size=(128, 512)).astype(dtype)

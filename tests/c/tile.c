@@ -94,6 +94,42 @@ static void check_tile(int rows, int cols, int k, int unit, int add, int pack, i
     free(a), free(b), free(packed), free(tile), free(old);
 }
 
+static void check_finish(int k, int add, int ask, int has_bias, int relu, int has_slope)
+{
+    const int step_a = MOST_K + 1, row = 2, col = 3, size = (TILE_ROWS + row + 1) * STEP + col;
+    real *a = numbers((TILE_ROWS - 1) * step_a + MAX(k, 1));
+    real *b = numbers(MAX(k - 1, 0) * STEP + TILE_COLS), *tile = numbers(TILE_ROWS * STEP);
+    real *bias = numbers(col + TILE_COLS), *slope = numbers(size), *y = numbers(size);
+    const asked_rows rows_of_b = {{b, y}, 2, STEP, TILE_COLS};
+    const finished_rows finish = {has_bias ? bias : 0, has_slope ? slope : 0, relu, y, STEP};
+    int i, j, p, wrong = 0, outside = 0;
+
+    for (i = 0; i < size; i++)
+        y[i] = GUARD;
+    multiply_and_finish(k, a, step_a, b, STEP, ask ? &rows_of_b : 0, &finish, row, col,
+                        add ? tile : 0, STEP, add);
+    for (i = 0; i < size; i++)
+        outside += y[i] != GUARD;
+    for (i = 0; i < TILE_ROWS; i++)
+        for (j = 0; j < TILE_COLS; j++) {
+            const int at = (row + i) * STEP + col + j;
+            real sum = add ? tile[i * STEP + j] : 0;
+            for (p = 0; p < k; p++)
+                sum += a[i * step_a + p] * b[p * STEP + j];
+            if (has_bias)
+                sum += bias[col + j];
+            if (relu && sum < 0)
+                sum = 0;
+            if (has_slope && !(slope[at] > 0))
+                sum = 0;
+            wrong += y[at] != sum;
+            outside -= y[at] != GUARD;
+        }
+    CHECK(!wrong && !outside, "%d wrong, %d outside of k=%d add=%d ask=%d bias=%d relu=%d slope=%d",
+          wrong, outside, k, add, ask, has_bias, relu, has_slope);
+    free(a), free(b), free(tile), free(bias), free(slope), free(y);
+}
+
 static void check_row(int cols, int k, int step_a, int add)
 {
     const int width = (cols + LANES_PER_VECTOR - 1) / LANES_PER_VECTOR * LANES_PER_VECTOR;
@@ -175,6 +211,10 @@ void TEST(void)
                 if (cols == TILE_COLS)
                     check_tile(TILE_ROWS, cols, k, unit, add, 0, 1);
             }
+    for (d = 0; d < 5; d++)
+        for (flags = 0; flags < 32; flags++)
+            check_finish(depths[d], flags & 1, flags >> 1 & 1, flags >> 2 & 1, flags >> 3 & 1,
+                         flags >> 4);
     for (d = 0; d < 5; d++)
         for (cols = 1; cols <= 9 * LANES_PER_VECTOR && cols <= ROW_LIMIT; cols++)
             for (flags = 0; flags < 4; flags++)
