@@ -4,10 +4,11 @@
 #
 # Loops (after Goto and van de Geijn 2008): columns in blocks, p in blocks, then tiles, row by row
 # of them. A run's panel of a (a tile's rows x at most 512 p) lies in the L1 cache, the block's
-# panels of b (p x columns) in L2, or, where a is copied, partly in L3. a is read where it lies:
-# a tile takes one number at a time from it (lines that would push each other out of the cache
-# are copied side by side). b is copied (packed) where several tiles of rows read it, by the first
-# of them as it multiplies.
+# panels of b (p x columns) in L2. a is read where it lies: a tile takes one number at a time from
+# it (lines that would push each other out of the cache are copied side by side). b is copied
+# (packed) where several tiles of rows read it, by the first of them as it multiplies.
+# Where a transposed a is copied, a block has so many columns that it need not be copied often:
+# its b lies in L3, and a few tiles of rows are done with a group of b's panels that L2 holds.
 # p goes in order within a run, and the runs' sums are added in order; the runs depend on the
 # shape alone, so the result does not depend on blocks, on copies or on the number of threads.
 
@@ -63,7 +64,8 @@ cdef extern from "microkernel.h" nogil:
 
 cdef enum:
     B_BYTES = 512 << 10     # of b's block, for the L2 cache
-    LONG_B_BYTES = 2 << 20  # where each block has its a copied: the fewer blocks, the fewer copies
+    LONG_B_BYTES = 8 << 20  # where each block has its a copied: the fewer blocks, the fewer copies;
+    GROUP_BYTES = 512 << 10     # then of b's panels that several tiles of rows use in turn
     MAX_RUN = 512           # of products that are summed one after the other
     MAX_BLOCK_P = 1024
     FAR_A_BYTES = 512 << 10     # of an a that comes from memory, or nearly so
@@ -130,6 +132,11 @@ cdef inline Py_ssize_t block_cols(Py_ssize_t p, bint pack_a) noexcept nogil:
     cdef Py_ssize_t numbers = (LONG_B_BYTES if pack_a else B_BYTES) // <Py_ssize_t>sizeof(real)
     cdef Py_ssize_t tiles = numbers // (TILE_COLS * (p if p > 0 else 1))
     return smaller(tiles if tiles > 0 else 1, MAX_BLOCK_TILES) * TILE_COLS
+
+
+cdef inline Py_ssize_t group_cols(Py_ssize_t p) noexcept nogil:
+    cdef Py_ssize_t tiles = GROUP_BYTES // <Py_ssize_t>sizeof(real) // (TILE_COLS * p)
+    return (tiles if tiles > 0 else 1) * TILE_COLS
 
 
 cdef inline Py_ssize_t panel_step(Py_ssize_t cols) noexcept nogil:
@@ -373,24 +380,116 @@ cdef void multiply_runs(int rows, int cols, bint transposed, Py_ssize_t k, Py_ss
         p += now if now > 0 else 1
 
 
+ctypedef struct Block:
+    # The columns and p of c that are worked on now, and where their panels lie. j counts in the
+    # block, i in the thread's rows.
+    Py_ssize_t i0, m                # the thread's rows: m from i0 on
+    Py_ssize_t j0, cols             # columns
+    Py_ssize_t p0, ps               # of the sums
+    Py_ssize_t run, step, a_size    # step: of c's panels
+    Py_ssize_t whole                # columns of b that may be read where they lie
+    Py_ssize_t held                 # rows that the epilogue has not had yet
+    Py_ssize_t asked                # numbers of a row of a that each tile asks for; 0: none
+    bint ends, split, packs_b, packs_a, copies_a
+    real* a_panels
+    real* b_panels
+    real* c_panels
+
+
+cdef inline void multiply_rows(const Matmul* mm, Block* at, Py_ssize_t first, Py_ssize_t end,
+                               Py_ssize_t j_first, Py_ssize_t j_end) noexcept nogil:
+    # Rows first..end of a block, a tile's at a time, in its columns j_first..j_end. Where a is
+    # packed, its panels are those of these rows.
+    cdef Py_ssize_t i = first, i_now, j, j_now, rows, cols, ready, a_step, b_step
+    cdef Py_ssize_t ps = at.ps, step = at.step
+    cdef Py_ssize_t done        # the columns before need no epilogue
+    cdef bint packs, whole, asks, finishes
+    cdef const real* a
+    cdef const real* b
+    cdef real* c
+    cdef real* panel
+    cdef asked_rows ask
+    while i < end:
+        rows = smaller(TILE_ROWS, at.m - i)
+        i_now = at.i0 + i
+        a = a_of(mm, i_now, at.p0)
+        a_step = mm.a_step
+        if at.packs_a:
+            a = at.a_panels + (i - first) // TILE_ROWS * at.a_size
+            a_step = TILE_ROWS
+        elif at.copies_a:
+            a_step = ps + 64 // <Py_ssize_t>sizeof(real)
+            copy_rows(a, mm.a_step, rows, ps, at.a_panels, a_step)
+            a = at.a_panels
+        c = at.c_panels + (i if at.split else at.held) * step
+        # The first tile of rows packs b.
+        ready = 0 if at.packs_b and i > 0 else at.whole
+        done = j = j_first
+        while j < j_end:
+            cols = smaller(TILE_COLS, at.cols - j)
+            j_now = at.j0 + j
+            panel = at.b_panels + j * ps
+            b = panel
+            b_step = TILE_COLS
+            packs = False
+            if j < ready:
+                b = mm.b + at.p0 * mm.b_step + j_now
+                b_step = mm.b_step
+                packs = at.packs_b
+            whole = rows == TILE_ROWS and cols == TILE_COLS and not packs
+            asks = whole and ((mm.uses != NULL and at.ends)
+                              or (at.asked > 0 and i + TILE_ROWS < at.m))
+            finishes = whole and mm.finish != NULL and at.ends and done == j
+            if asks and at.asked > 0:
+                # This tile's share of the next rows (a last, narrower tile asks for none).
+                ask.arrays[0] = a_of(mm, i_now + TILE_ROWS, at.p0) + j // TILE_COLS * at.asked
+                ask.n_arrays = 1
+                ask.step = mm.a_step
+                ask.numbers = at.asked
+            elif asks:
+                mm.uses(mm.context, i_now, j_now, &ask)
+            if finishes:
+                done += TILE_COLS
+            if packs or ps > at.run:
+                multiply_runs(<int>rows, <int>cols, mm.a_transposed, ps, at.run, a, a_step, b,
+                              b_step, panel if packs else NULL, &ask if asks else NULL,
+                              mm.finish if finishes else NULL, i_now, j_now, c + j, step,
+                              at.p0 > 0)
+            elif finishes:
+                multiply_and_finish(ps, a, a_step, b, b_step, &ask if asks else NULL, mm.finish,
+                                    i_now, j_now, c + j, step, at.p0 > 0)
+            elif asks:
+                multiply_and_ask(mm.a_transposed, ps, a, a_step, b, b_step, &ask, c + j, step,
+                                 at.p0 > 0)
+            else:
+                multiply_tile(<int>rows, <int>cols, mm.a_transposed, ps, a, a_step, b, b_step,
+                              c + j, step, at.p0 > 0)
+            j += TILE_COLS
+        i += TILE_ROWS
+        if not at.ends or done >= j_end:
+            continue
+        if at.split:
+            mm.epilogue(mm.context, c + done, step, i_now, at.j0 + done, rows, j_end - done)
+            continue
+        # Of a narrow result several tiles at once: its loops are short. (Not where the next
+        # tile may be finished without them.)
+        at.held += rows
+        if i >= at.m or at.cols > TILE_COLS or at.held >= NARROW_TILES * TILE_ROWS \
+                or (at.cols == TILE_COLS and mm.finish != NULL):
+            mm.epilogue(mm.context, at.c_panels + done, step, i_now + rows - at.held,
+                        at.j0 + done, at.held, j_end - done)
+            at.held = 0
+
+
 cdef void multiply_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_ssize_t j0,
                          Py_ssize_t j1, real* scratch) noexcept nogil:
     # Rows i0..i1 and columns j0..j1 of c, by one thread. i0 and j0 are multiples of the tile.
     cdef Py_ssize_t m = i1 - i0, n = j1 - j0, k = mm.k
-    cdef Layout at
-    cdef Py_ssize_t p_block, col_block
-    cdef bint split, pack_b
-    cdef real* b_panels
-    cdef real* c_panels
-    cdef real* c
-    cdef const real* a
+    cdef Py_ssize_t i, j, jb = 0, pb, end, group
+    cdef bint far
     cdef const real* b
-    cdef Py_ssize_t jb, pb, i, j, cols, ps, whole, ready, rows, tile_cols, step, a_step, b_step
-    cdef bint far               # while a panel of a is used, the next one is asked for
-    cdef bint packs, one_run, whole_tile, asks, finishes
-    cdef asked_rows ask
-    cdef Py_ssize_t done        # of the first columns, which need no epilogue
-    cdef Py_ssize_t held = 0    # rows that the epilogue has not had yet
+    cdef Layout layout
+    cdef Block at
     if mm.narrow:
         multiply_narrow_range(mm, i0, i1, scratch)
         return
@@ -400,121 +499,71 @@ cdef void multiply_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_ssiz
     if mm.m == 1 and not mm.b_transposed:
         multiply_one_row(mm, j0, j1, scratch)
         return
-    at = layout_of(mm, m, n)
-    p_block = at.p_block
-    col_block = at.col_block
-    split = at.split
-    pack_b = at.pack_b
-    far = mm.uses == NULL and not mm.a_transposed \
-        and m * k * <Py_ssize_t>sizeof(real) >= FAR_A_BYTES
-    b_panels = scratch + at.b_at
-    c_panels = scratch + at.c_at
-    if split and m > UNFINISHED_ROWS:
+    layout = layout_of(mm, m, n)
+    if layout.split and m > UNFINISHED_ROWS:
         i = i0
         while i < i1:
-            rows = smaller(UNFINISHED_ROWS, i1 - i)
-            multiply_range(mm, i, i + rows, j0, j1, scratch)
-            i += rows
+            end = smaller(i + UNFINISHED_ROWS, i1)
+            multiply_range(mm, i, end, j0, j1, scratch)
+            i = end
         return
+    far = mm.uses == NULL and not mm.a_transposed \
+        and m * k * <Py_ssize_t>sizeof(real) >= FAR_A_BYTES
+    at.i0 = i0
+    at.m = m
+    at.run = layout.run
+    at.a_size = layout.a_size
+    at.split = layout.split
+    at.packs_b = layout.pack_b
+    at.packs_a = layout.pack_a and mm.a_transposed
+    at.copies_a = layout.pack_a and not mm.a_transposed
+    at.a_panels = scratch
+    at.b_panels = scratch + layout.b_at
+    at.c_panels = scratch + layout.c_at
     # No range(start, stop, step) here: Cython's code for a runtime step is slow and long.
-    jb = 0
     while jb < n:
-        cols = smaller(col_block, n - jb)
-        step = panel_step(cols)
+        at.j0 = j0 + jb
+        at.cols = smaller(layout.col_block, n - jb)
+        at.step = panel_step(at.cols)
         pb = 0
         while pb < k or pb == 0:
-            ps = smaller(p_block, k - pb)
+            at.p0 = pb
+            at.ps = smaller(layout.p_block, k - pb)
+            at.ends = pb + at.ps >= k
+            at.held = 0
+            # What a tile asks for of the next one's rows, while it uses its own.
+            at.asked = (at.ps * TILE_COLS + at.cols - 1) // at.cols if far else 0
             # The last tile's columns may end at the end of b's memory: then it is packed first,
             # as is a transposed b. The others are read where they lie, by the first tile of rows
             # alone where they are packed.
-            whole = 0 if mm.b_transposed else cols - (0 if mm.b_slack else cols % TILE_COLS)
-            j = whole
-            while j < cols:
-                tile_cols = smaller(TILE_COLS, cols - j)
+            at.whole = at.cols - (0 if mm.b_slack else at.cols % TILE_COLS)
+            if mm.b_transposed:
+                at.whole = 0
+            j = at.whole
+            while j < at.cols:
                 if mm.b_transposed:
-                    b = mm.b + (j0 + jb + j) * mm.b_step + pb
+                    b = mm.b + (at.j0 + j) * mm.b_step + pb
                 else:
-                    b = mm.b + pb * mm.b_step + j0 + jb + j
-                pack_cols(b, mm.b_step, mm.b_transposed, ps, tile_cols, b_panels + j * ps)
+                    b = mm.b + pb * mm.b_step + at.j0 + j
+                pack_cols(b, mm.b_step, mm.b_transposed, at.ps, smaller(TILE_COLS, at.cols - j),
+                          at.b_panels + j * at.ps)
                 j += TILE_COLS
-            if far:
-                ask.n_arrays = 1
-                ask.step = mm.a_step
-                ask.numbers = (ps * TILE_COLS + cols - 1) // cols
-            one_run = ps <= at.run
-            i = held = 0
-            while i < m:
-                rows = smaller(TILE_ROWS, m - i)
-                a = a_of(mm, i0 + i, pb)
-                a_step = mm.a_step
-                if at.pack_a and not mm.a_transposed:
-                    a_step = ps + 64 // <Py_ssize_t>sizeof(real)
-                    copy_rows(a, mm.a_step, rows, ps, scratch, a_step)
-                    a = scratch
-                elif at.pack_a:
-                    if i // TILE_ROWS % A_TILES == 0:
-                        pack_rows(a, a_step, smaller(A_TILES * TILE_ROWS, m - i), ps, scratch,
-                                  at.a_size)
-                    a = scratch + i // TILE_ROWS % A_TILES * at.a_size
-                    a_step = TILE_ROWS
-                c = c_panels + i * step if split else c_panels + held * step
-                done = 0
-                ready = 0 if pack_b and i > 0 else whole
-                j = 0
-                while j < cols:
-                    tile_cols = smaller(TILE_COLS, cols - j)
-                    b = b_panels + j * ps
-                    b_step = TILE_COLS
-                    packs = False
-                    if j < ready:
-                        b = mm.b + pb * mm.b_step + j0 + jb + j
-                        b_step = mm.b_step
-                        packs = pack_b
-                    whole_tile = rows == TILE_ROWS and tile_cols == TILE_COLS and not packs
-                    asks = whole_tile and ((mm.uses != NULL and pb + ps >= k)
-                                           or (far and i + TILE_ROWS < m))
-                    finishes = whole_tile and mm.finish != NULL and pb + ps >= k and done == j
-                    if asks and far:
-                        # This tile's share of them (a last, narrower tile asks for none).
-                        ask.arrays[0] = a_of(mm, i0 + i + TILE_ROWS, pb) \
-                            + j // TILE_COLS * ask.numbers
-                    elif asks:
-                        mm.uses(mm.context, i0 + i, j0 + jb + j, &ask)
-                    if finishes:
-                        done += TILE_COLS
-                    if packs or not one_run:
-                        multiply_runs(<int>rows, <int>tile_cols, mm.a_transposed, ps, at.run, a,
-                                      a_step, b, b_step, b_panels + j * ps if packs else NULL,
-                                      &ask if asks else NULL, mm.finish if finishes else NULL,
-                                      i0 + i, j0 + jb + j, c + j, step, pb > 0)
-                    elif finishes:
-                        multiply_and_finish(ps, a, a_step, b, b_step, &ask if asks else NULL,
-                                            mm.finish, i0 + i, j0 + jb + j, c + j, step, pb > 0)
-                    elif asks:
-                        multiply_and_ask(mm.a_transposed, ps, a, a_step, b, b_step, &ask, c + j,
-                                         step, pb > 0)
-                    else:
-                        multiply_tile(<int>rows, <int>tile_cols, mm.a_transposed, ps, a, a_step,
-                                      b, b_step, c + j, step, pb > 0)
-                    j += TILE_COLS
-                i += TILE_ROWS
-                if pb + ps < k or done >= cols:
-                    continue
-                if split:
-                    mm.epilogue(mm.context, c + done, step, i0 + i - TILE_ROWS, j0 + jb + done,
-                                rows, cols - done)
-                    continue
-                # Of a narrow result several tiles at once: its loops are short. (Not where the
-                # next tile may be finished without them.)
-                held += rows
-                if i >= m or cols > TILE_COLS or held >= NARROW_TILES * TILE_ROWS \
-                        or (cols == TILE_COLS and mm.finish != NULL):
-                    mm.epilogue(mm.context, c_panels + done, step,
-                                i0 + i - TILE_ROWS + rows - held, j0 + jb + done, held,
-                                cols - done)
-                    held = 0
-            pb += p_block if p_block > 0 else 1
-        jb += col_block
+            if not at.packs_a:
+                multiply_rows(mm, &at, 0, m, 0, at.cols)
+            else:
+                group = group_cols(at.ps)
+                i = 0
+                while i < m:
+                    end = smaller(i + A_TILES * TILE_ROWS, m)
+                    pack_rows(a_of(mm, i0 + i, pb), mm.a_step, end - i, at.ps, at.a_panels,
+                              at.a_size)
+                    j = 0
+                    while j < at.cols:
+                        multiply_rows(mm, &at, i, end, j, smaller(j + group, at.cols))
+                        j += group
+                    i = end
+            pb += layout.p_block if layout.p_block > 0 else 1
+        jb += layout.col_block
 
 
 cdef inline Py_ssize_t tiles_of(Py_ssize_t n, Py_ssize_t size) noexcept nogil:

@@ -388,6 +388,26 @@ def test_rows_that_push_each_other_out_of_the_cache(dtype, k, cache_ways):
     np.testing.assert_array_equal(dx, whole)
 
 
+@pytest.mark.parametrize(
+    ("rows", "n_in", "n_out"), [(130, 512, 290), (1500, 256, 700), (520, 1024, 333)]
+)
+def test_columns_that_push_each_other_out_of_the_cache(dtype, rows, n_in, n_out):
+    """A transposed matrix with lines a power of two apart is packed: the bits are the same."""
+    rng = np.random.default_rng(15)
+    x = rng.normal(size=(rows, n_in + 1)).astype(dtype)
+    dz = rng.normal(size=(rows, n_out)).astype(dtype)
+    packed = np.ascontiguousarray(x[:, :n_in])
+    assert packed.strides[0] % 1024 == 0
+    dw, db = kernels.dense_backward_weights(packed, dz)
+    close(dw, packed.astype(np.float64).T @ dz, dtype, absolute=32, scale=math.sqrt(rows))
+    wider, _ = kernels.dense_backward_weights(x, dz)
+    np.testing.assert_array_equal(dw, wider[:n_in])
+    for n_threads in (2, 3):
+        other, sums = kernels.dense_backward_weights(packed, dz, n_threads=n_threads)
+        np.testing.assert_array_equal(other, dw)
+        np.testing.assert_array_equal(sums, db)
+
+
 def test_tiles_that_are_finished_in_registers(dtype):
     """Bias and ReLU, or ReLU's slope, within a tile: the bits are those of the function of a panel.
 
