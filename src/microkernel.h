@@ -95,7 +95,7 @@ typedef int32_t bits __attribute__((vector_size(VECTOR_BYTES)));
 #endif
 typedef real loose_vector __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(real)), may_alias));
 
-#if defined(__AVX512F__) || defined(__AVX2__)
+#if defined(__SSE2__)
 #include <immintrin.h>
 #endif
 #if defined(__AVX512F__) && NNCORE_DOUBLE
@@ -120,6 +120,10 @@ typedef real loose_vector __attribute__((vector_size(VECTOR_BYTES), aligned(size
 #define LARGER(a, b) ((vector)_mm256_max_pd((__m256d)(a), (__m256d)(b)))
 #elif defined(__AVX2__)
 #define LARGER(a, b) ((vector)_mm256_max_ps((__m256)(a), (__m256)(b)))
+#elif defined(__SSE2__) && NNCORE_DOUBLE
+#define LARGER(a, b) ((vector)_mm_max_pd((__m128d)(a), (__m128d)(b)))
+#elif defined(__SSE2__)
+#define LARGER(a, b) ((vector)_mm_max_ps((__m128)(a), (__m128)(b)))
 #else
 #define LARGER(a, b) larger_of_each(a, b)
 static ALWAYS_INLINE vector larger_of_each(const vector a, const vector b)
