@@ -29,10 +29,12 @@ cdef extern from "microkernel.h" nogil:
                            const real* b, Py_ssize_t b_step, real* packed, real* tile,
                            Py_ssize_t step, int add)
     const int MOST_ASKED
-    ctypedef struct asked_rows:
-        const real* arrays[4]       # MOST_ASKED: weights and three slots
-        int n_arrays
+    struct asked_place:
+        const real* at
         Py_ssize_t step, numbers
+    ctypedef struct asked_rows:
+        int n
+        asked_place places[4]       # MOST_ASKED: weights and three slots
     void multiply_and_ask(int unit, Py_ssize_t k, const real* a, Py_ssize_t a_step, const real* b,
                           Py_ssize_t b_step, const asked_rows* ask, real* tile, Py_ssize_t step,
                           int add)
@@ -63,11 +65,13 @@ cdef extern from "microkernel.h" nogil:
                            Py_ssize_t cols, real* to, Py_ssize_t to_step)
 
 cdef enum:
-    B_BYTES = 512 << 10     # of b's block, for the L2 cache
+    B_BYTES = 384 << 10     # of b's block, which shares the L2 cache with the next one's beginning
     LONG_B_BYTES = 8 << 20  # where each block has its a copied: the fewer blocks, the fewer copies;
     GROUP_BYTES = 512 << 10     # then of b's panels that several tiles of rows use in turn
     MAX_RUN = 512           # of products that are summed one after the other
     MAX_BLOCK_P = 1024
+    NEXT_PIECES = 3         # of the next block's b that a tile asks for: TILE_ROWS lines of it,
+    PIECE = 128             # so many numbers of each
     FAR_A_BYTES = 512 << 10     # of an a that comes from memory, or nearly so
     MAX_BLOCK_TILES = 64
     UNFINISHED_ROWS = 1032  # whose sums wait for the next block of p: whole tiles
@@ -83,6 +87,16 @@ ctypedef void (*epilogue_pointer)(const void* context, real* panel, Py_ssize_t s
 # Says where the numbers lie that the epilogue of the tile at (i, j) will use.
 ctypedef void (*uses_pointer)(const void* context, Py_ssize_t i, Py_ssize_t j,
                               asked_rows* ask) noexcept nogil
+
+cdef inline void ask_for(asked_rows* ask, const real* at, Py_ssize_t step,
+                         Py_ssize_t numbers) noexcept nogil:
+    # TILE_ROWS rows more.
+    if ask.n < MOST_ASKED:
+        ask.places[ask.n].at = at
+        ask.places[ask.n].step = step
+        ask.places[ask.n].numbers = numbers
+        ask.n += 1
+
 
 ctypedef struct Matmul:
     Py_ssize_t m, n, k
@@ -114,6 +128,10 @@ cdef inline Py_ssize_t round_up(Py_ssize_t n, Py_ssize_t to) noexcept nogil:
 
 cdef inline Py_ssize_t larger(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
     return a if a > b else b
+
+
+cdef inline Py_ssize_t tiles_of(Py_ssize_t n, Py_ssize_t size) noexcept nogil:
+    return (n + size - 1) // size
 
 
 cdef inline Py_ssize_t run_of(Py_ssize_t k) noexcept nogil:
@@ -318,7 +336,7 @@ cdef Layout layout_of(const Matmul* mm, Py_ssize_t m, Py_ssize_t n) noexcept nog
     # For a part of m rows and n columns.
     cdef Layout at
     cdef Py_ssize_t k = mm.k, rows = round_up(m, TILE_ROWS)
-    cdef Py_ssize_t step
+    cdef Py_ssize_t step, tiles
     if mm.narrow:
         memset(&at, 0, sizeof(at))
         at.c_at = narrow_b_size(k) if mm.b_transposed else 0
@@ -331,7 +349,11 @@ cdef Layout layout_of(const Matmul* mm, Py_ssize_t m, Py_ssize_t n) noexcept nog
         # (A small matmul takes less time than these divisions.)
         at.run = run_of(k)
         at.p_block = block_p(k)
+        # Blocks of about the same width: a last, narrow one costs as many copies as a whole one.
+        tiles = tiles_of(n, TILE_COLS)
         at.col_block = block_cols(at.p_block, at.pack_a)
+        if tiles > 0:
+            at.col_block = tiles_of(tiles, tiles_of(n, at.col_block)) * TILE_COLS
     at.split = k > at.p_block
     # Packing b pays when many tiles of rows read it, or several and it comes from memory; a
     # transposed b must be packed.
@@ -390,10 +412,50 @@ ctypedef struct Block:
     Py_ssize_t whole                # columns of b that may be read where they lie
     Py_ssize_t held                 # rows that the epilogue has not had yet
     Py_ssize_t asked                # numbers of a row of a that each tile asks for; 0: none
+    # What is not yet asked for of the next block's b: lines b_step apart, of the first ones all
+    # numbers from next_at on. It is asked for from a row on that leaves just time enough.
+    const real* next
+    Py_ssize_t next_lines, next_numbers, next_at, next_from
     bint ends, split, packs_b, packs_a, copies_a
     real* a_panels
     real* b_panels
     real* c_panels
+
+
+cdef inline void set_next(const Matmul* mm, Block* at, Py_ssize_t n, Py_ssize_t p_block,
+                          Py_ssize_t col_block) noexcept nogil:
+    # What the last tiles of a block ask for of the next one's b: the tiles that pack it would wait
+    # for it. n: columns from this block's on.
+    cdef Py_ssize_t p0 = at.p0 + at.ps, j0 = at.j0, ps, cols, pieces
+    at.next_lines = 0
+    if mm.uses != NULL or at.packs_a or not at.packs_b:
+        return
+    if p0 >= mm.k:
+        p0 = 0
+        j0 += at.cols
+        n -= at.cols
+        if n <= 0:
+            return
+    ps = smaller(p_block, mm.k - p0)
+    cols = smaller(col_block, n)
+    at.next = mm.b + (j0 * mm.b_step + p0 if mm.b_transposed else p0 * mm.b_step + j0)
+    at.next_lines = cols if mm.b_transposed else ps
+    at.next_numbers = ps if mm.b_transposed else cols
+    at.next_at = 0
+    pieces = at.next_lines // TILE_ROWS * tiles_of(at.next_numbers, PIECE)
+    at.next_from = at.m - (pieces // NEXT_PIECES // tiles_of(at.cols, TILE_COLS) + 2) * TILE_ROWS
+
+
+cdef inline void ask_for_next(const Matmul* mm, Block* at, asked_rows* ask) noexcept nogil:
+    # A tile's share of that.
+    cdef Py_ssize_t most = smaller(ask.n + NEXT_PIECES, MOST_ASKED)
+    while at.next_lines >= TILE_ROWS and ask.n < most:
+        ask_for(ask, at.next + at.next_at, mm.b_step, smaller(PIECE, at.next_numbers - at.next_at))
+        at.next_at += PIECE
+        if at.next_at >= at.next_numbers:
+            at.next_at = 0
+            at.next += TILE_ROWS * mm.b_step
+            at.next_lines -= TILE_ROWS
 
 
 cdef inline void multiply_rows(const Matmul* mm, Block* at, Py_ssize_t first, Py_ssize_t end,
@@ -437,17 +499,17 @@ cdef inline void multiply_rows(const Matmul* mm, Block* at, Py_ssize_t first, Py
                 b_step = mm.b_step
                 packs = at.packs_b
             whole = rows == TILE_ROWS and cols == TILE_COLS and not packs
-            asks = whole and ((mm.uses != NULL and at.ends)
-                              or (at.asked > 0 and i + TILE_ROWS < at.m))
             finishes = whole and mm.finish != NULL and at.ends and done == j
-            if asks and at.asked > 0:
-                # This tile's share of the next rows (a last, narrower tile asks for none).
-                ask.arrays[0] = a_of(mm, i_now + TILE_ROWS, at.p0) + j // TILE_COLS * at.asked
-                ask.n_arrays = 1
-                ask.step = mm.a_step
-                ask.numbers = at.asked
-            elif asks:
+            ask.n = 0
+            if whole and mm.uses != NULL and at.ends:
                 mm.uses(mm.context, i_now, j_now, &ask)
+            elif whole and at.asked > 0 and i + TILE_ROWS < at.m:
+                # This tile's share of the next rows (a last, narrower tile asks for none).
+                ask_for(&ask, a_of(mm, i_now + TILE_ROWS, at.p0) + j // TILE_COLS * at.asked,
+                        mm.a_step, at.asked)
+            if whole and at.next_lines > 0 and i >= at.next_from:
+                ask_for_next(mm, at, &ask)
+            asks = ask.n > 0
             if finishes:
                 done += TILE_COLS
             if packs or ps > at.run:
@@ -548,6 +610,7 @@ cdef void multiply_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_ssiz
                 pack_cols(b, mm.b_step, mm.b_transposed, at.ps, smaller(TILE_COLS, at.cols - j),
                           at.b_panels + j * at.ps)
                 j += TILE_COLS
+            set_next(mm, &at, n - jb, layout.p_block, layout.col_block)
             if not at.packs_a:
                 multiply_rows(mm, &at, 0, m, 0, at.cols)
             else:
@@ -564,10 +627,6 @@ cdef void multiply_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_ssiz
                     i = end
             pb += layout.p_block if layout.p_block > 0 else 1
         jb += layout.col_block
-
-
-cdef inline Py_ssize_t tiles_of(Py_ssize_t n, Py_ssize_t size) noexcept nogil:
-    return (n + size - 1) // size
 
 
 cdef int grid_rows(const Matmul* mm) noexcept nogil:
@@ -799,13 +858,10 @@ cdef void backward_weights_uses(const void* context, Py_ssize_t i, Py_ssize_t j,
     cdef const BackwardWeights* d = <const BackwardWeights*>context
     cdef const Update* u = d.update
     cdef Py_ssize_t at = d.at + i * d.step + j, s
-    ask.arrays[0] = u.parameters + at
-    cdef Py_ssize_t slots = smaller(u.n_slots, MOST_ASKED - 1)
-    for s in range(slots):
-        ask.arrays[1 + s] = u.slots + at + s * u.stride
-    ask.n_arrays = <int>(1 + slots)
-    ask.step = d.step
-    ask.numbers = TILE_COLS
+    ask.n = 0
+    ask_for(ask, u.parameters + at, d.step, TILE_COLS)
+    for s in range(u.n_slots):
+        ask_for(ask, u.slots + at + s * u.stride, d.step, TILE_COLS)
 
 
 cdef enum:

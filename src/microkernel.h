@@ -60,12 +60,14 @@
 typedef char tile_is_within_slack[TILE_COLS <= NNCORE_SLACK ? 1 : -1];
 typedef char squares_are_within_slack[3 * SHORT_COLS + 3 <= NNCORE_SLACK ? 1 : -1];
 
-/* What a tile asks for while it is computed: of each array TILE_ROWS rows, `step` apart, `numbers` long. */
+/* What a tile asks for while it is computed: in each place TILE_ROWS rows, `step` apart, `numbers` long. */
 #define MOST_ASKED 4
 typedef struct {
-    const real *arrays[MOST_ASKED];
-    int n_arrays;
-    ptrdiff_t step, numbers;
+    int n;
+    struct asked_place {
+        const real *at;
+        ptrdiff_t step, numbers;
+    } places[MOST_ASKED];
 } asked_rows;
 
 /* What becomes of a tile that is done, in this order: bias(j) is added to each row (NULL: none), what is
@@ -140,9 +142,9 @@ static ALWAYS_INLINE vector larger_of_each(const vector a, const vector b)
 static ALWAYS_INLINE void ask_for_row(const asked_rows *ask, ptrdiff_t row)
 {
     int s;
-    for (s = 0; s < ask->n_arrays; s++) {
-        const real *at = ask->arrays[s] + row * ask->step;
-        const real *const end = at + ask->numbers;
+    for (s = 0; s < ask->n; s++) {
+        const real *at = ask->places[s].at + row * ask->places[s].step;
+        const real *const end = at + ask->places[s].numbers;
         for (; at < end; at += 64 / sizeof(real))
             prefetch_to_read_later(at);
     }

@@ -56,7 +56,7 @@ static void check_tile(int rows, int cols, int k, int unit, int add, int pack, i
     real *packed = numbers(MAX(k, 1) * TILE_COLS);
     real *tile = numbers((rows + 1) * STEP), *old = numbers((rows + 1) * STEP);
     const int step_a = unit ? rows + 1 : MOST_K + 1;
-    const asked_rows rows_of_b = {{b, old}, 2, STEP, TILE_COLS};
+    const asked_rows rows_of_b = {2, {{b, STEP, TILE_COLS}, {old, STEP + 1, 2}}};
     int i, j, p, wrong = 0, outside = 0, unpacked = 0;
 
     for (i = 0; i < (rows + 1) * STEP; i++)
@@ -100,7 +100,7 @@ static void check_finish(int k, int add, int ask, int has_bias, int relu, int ha
     real *a = numbers((TILE_ROWS - 1) * step_a + MAX(k, 1));
     real *b = numbers(MAX(k - 1, 0) * STEP + TILE_COLS), *tile = numbers(TILE_ROWS * STEP);
     real *bias = numbers(col + TILE_COLS), *slope = numbers(size), *y = numbers(size);
-    const asked_rows rows_of_b = {{b, y}, 2, STEP, TILE_COLS};
+    const asked_rows rows_of_b = {2, {{b, STEP, TILE_COLS}, {y, STEP + 1, 2}}};
     const finished_rows finish = {has_bias ? bias : 0, has_slope ? slope : 0, relu, y, STEP};
     int i, j, p, wrong = 0, outside = 0;
 
