@@ -65,7 +65,8 @@ cdef extern from "microkernel.h" nogil:
                            Py_ssize_t cols, real* to, Py_ssize_t to_step)
 
 cdef enum:
-    B_BYTES = 384 << 10     # of b's block, which shares the L2 cache with the next one's beginning
+    ONLY_B_BYTES = 512 << 10    # of the only block of b, for the L2 cache
+    B_BYTES = 384 << 10     # of one of several, which shares it with the next one's beginning
     LONG_B_BYTES = 8 << 20  # where each block has its a copied: the fewer blocks, the fewer copies;
     GROUP_BYTES = 512 << 10     # then of b's panels that several tiles of rows use in turn
     MAX_RUN = 512           # of products that are summed one after the other
@@ -146,15 +147,24 @@ cdef inline Py_ssize_t block_p(Py_ssize_t k) noexcept nogil:
     return k if k <= MAX_BLOCK_P else MAX_BLOCK_P // run * run
 
 
-cdef inline Py_ssize_t block_cols(Py_ssize_t p, bint pack_a) noexcept nogil:
-    cdef Py_ssize_t numbers = (LONG_B_BYTES if pack_a else B_BYTES) // <Py_ssize_t>sizeof(real)
-    cdef Py_ssize_t tiles = numbers // (TILE_COLS * (p if p > 0 else 1))
-    return smaller(tiles if tiles > 0 else 1, MAX_BLOCK_TILES) * TILE_COLS
+cdef inline Py_ssize_t tiles_within(Py_ssize_t size, Py_ssize_t p) noexcept nogil:
+    # How many tiles' columns of b, of p numbers each, so many bytes hold; at least one.
+    cdef Py_ssize_t numbers = size // <Py_ssize_t>sizeof(real)
+    return larger(numbers // (TILE_COLS * (p if p > 0 else 1)), 1)
 
 
-cdef inline Py_ssize_t group_cols(Py_ssize_t p) noexcept nogil:
-    cdef Py_ssize_t tiles = GROUP_BYTES // <Py_ssize_t>sizeof(real) // (TILE_COLS * p)
-    return (tiles if tiles > 0 else 1) * TILE_COLS
+cdef inline Py_ssize_t block_cols(Py_ssize_t n, Py_ssize_t k, Py_ssize_t p,
+                                  bint pack_a) noexcept nogil:
+    # Blocks of about the same width: a last, narrow one takes as long to begin as a whole one.
+    cdef Py_ssize_t tiles = tiles_of(n, TILE_COLS), most
+    if pack_a:
+        most = tiles_within(LONG_B_BYTES, p)
+    elif tiles <= tiles_within(ONLY_B_BYTES, k):
+        most = tiles
+    else:
+        most = tiles_within(B_BYTES, p)
+    most = larger(smaller(most, MAX_BLOCK_TILES), 1)
+    return larger(tiles_of(tiles, larger(tiles_of(tiles, most), 1)), 1) * TILE_COLS
 
 
 cdef inline Py_ssize_t panel_step(Py_ssize_t cols) noexcept nogil:
@@ -177,7 +187,8 @@ cdef Py_ssize_t scratch_size(Py_ssize_t m, Py_ssize_t n, Py_ssize_t k) noexcept 
     cdef Py_ssize_t unfinished = 0
     if k > MAX_BLOCK_P:
         unfinished = smaller(round_up(m, TILE_ROWS), UNFINISHED_ROWS) \
-            * panel_step(smaller(cols, block_cols(half, True)))
+            * panel_step(smaller(cols, smaller(tiles_within(LONG_B_BYTES, half), MAX_BLOCK_TILES)
+                                 * TILE_COLS))
     return round_up(b, 64) + round_up(larger(c, unfinished), 64) \
         + A_TILES * round_up(TILE_ROWS * smaller(k, MAX_BLOCK_P), 64)
 
@@ -336,7 +347,7 @@ cdef Layout layout_of(const Matmul* mm, Py_ssize_t m, Py_ssize_t n) noexcept nog
     # For a part of m rows and n columns.
     cdef Layout at
     cdef Py_ssize_t k = mm.k, rows = round_up(m, TILE_ROWS)
-    cdef Py_ssize_t step, tiles
+    cdef Py_ssize_t step
     if mm.narrow:
         memset(&at, 0, sizeof(at))
         at.c_at = narrow_b_size(k) if mm.b_transposed else 0
@@ -349,11 +360,7 @@ cdef Layout layout_of(const Matmul* mm, Py_ssize_t m, Py_ssize_t n) noexcept nog
         # (A small matmul takes less time than these divisions.)
         at.run = run_of(k)
         at.p_block = block_p(k)
-        # Blocks of about the same width: a last, narrow one costs as many copies as a whole one.
-        tiles = tiles_of(n, TILE_COLS)
-        at.col_block = block_cols(at.p_block, at.pack_a)
-        if tiles > 0:
-            at.col_block = tiles_of(tiles, tiles_of(n, at.col_block)) * TILE_COLS
+        at.col_block = block_cols(n, k, at.p_block, at.pack_a)
     at.split = k > at.p_block
     # Packing b pays when many tiles of rows read it, or several and it comes from memory; a
     # transposed b must be packed.
@@ -614,7 +621,7 @@ cdef void multiply_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_ssiz
             if not at.packs_a:
                 multiply_rows(mm, &at, 0, m, 0, at.cols)
             else:
-                group = group_cols(at.ps)
+                group = tiles_within(GROUP_BYTES, at.ps) * TILE_COLS
                 i = 0
                 while i < m:
                     end = smaller(i + A_TILES * TILE_ROWS, m)
