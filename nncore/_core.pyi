@@ -1,6 +1,6 @@
 # What every compiled core (nncore._core_<instruction set>_<f32 or f64>) has.
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, final
 
 from numpy.typing import NDArray
 
@@ -22,6 +22,7 @@ TABLES: Tables
 
 _Array = NDArray[Any]
 
+@final
 class Executor:
     def __init__(
         self,
