@@ -43,9 +43,6 @@ cdef inline real tanh_derivative(real y, real alpha) noexcept nogil:
 cdef inline real relu(real z, real alpha) noexcept nogil:
     return 0 if z < 0 else z
 
-cdef inline real relu_derivative(real y, real alpha) noexcept nogil:
-    return 1 if y > 0 else 0
-
 
 cdef inline real leaky_relu(real z, real alpha) noexcept nogil:
     return alpha * z if z < 0 else z
@@ -195,6 +192,18 @@ cdef inline void chain(formula derivative, const_restricted dy, const_restricted
         dx[i] = dy[i] * derivative(zy[i], alpha)
 
 
+cdef inline void chain_relu(const_restricted dy, const_restricted zy, restricted dx,
+                            Py_ssize_t n) noexcept nogil:
+    # A choice, not a product: NaN times 0 would be NaN in some of a loop's code and 0 in other.
+    cdef Py_ssize_t i
+    if FEWEST_LANES < LANES_PER_VECTOR and n == FEWEST_LANES:
+        for i in range(FEWEST_LANES):
+            dx[i] = dy[i] if zy[i] > 0 else 0
+        return
+    for i in range(n):
+        dx[i] = dy[i] if zy[i] > 0 else 0
+
+
 cdef void activate(int kind, const_restricted z, restricted y, Py_ssize_t n,
                    real alpha) noexcept nogil:
     # Any elementwise activation over n numbers. z and y do not overlap.
@@ -223,7 +232,7 @@ cdef void activate_backward(int kind, const_restricted dy, const_restricted zy,
     if kind == LINEAR: chain(linear_derivative, dy, zy, dx, n, alpha)
     elif kind == SIGMOID: chain(sigmoid_derivative, dy, zy, dx, n, alpha)
     elif kind == TANH: chain(tanh_derivative, dy, zy, dx, n, alpha)
-    elif kind == RELU: chain(relu_derivative, dy, zy, dx, n, alpha)
+    elif kind == RELU: chain_relu(dy, zy, dx, n)
     elif kind == LEAKY_RELU: chain(leaky_relu_derivative, dy, zy, dx, n, alpha)
     elif kind == ELU: chain(elu_derivative, dy, zy, dx, n, alpha)
     elif kind == SELU: chain(selu_derivative, dy, zy, dx, n, alpha)

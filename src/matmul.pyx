@@ -34,7 +34,7 @@ cdef extern from "microkernel.h" nogil:
         Py_ssize_t step, numbers
     ctypedef struct asked_rows:
         int n
-        asked_place places[4]       # MOST_ASKED: weights and three slots
+        asked_place places[4]       # MOST_ASKED
     void multiply_and_ask(int unit, Py_ssize_t k, const real* a, Py_ssize_t a_step, const real* b,
                           Py_ssize_t b_step, const asked_rows* ask, real* tile, Py_ssize_t step,
                           int add)

@@ -71,7 +71,7 @@ typedef struct {
 } asked_rows;
 
 /* What becomes of a tile that is done, in this order: bias(j) is added to each row (NULL: none), what is
-   negative made 0 (relu), each number multiplied by 1 where slope(i, j) > 0, else by 0 (NULL: not). The
+   negative made 0 (relu), and what has no slope(i, j) > 0, whatever it is (NULL: nothing). The
    rows of y, where it goes, and of slope are `step` apart. (i, j) count in the whole result. */
 typedef struct {
     const real *bias, *slope;
@@ -134,8 +134,6 @@ static ALWAYS_INLINE vector larger_of_each(const vector a, const vector b)
     return (vector)((first & (bits)a) | (~first & (bits)b));
 }
 #endif
-/* 1 where positive, else 0. */
-#define POSITIVE(a) ((vector)((bits)((vector)(a) > 0) & (bits)(1 - (vector){0})))
 /* 1 where two are equal, else 0. */
 #define SAME(a, b) ((vector)((bits)((a) == (b)) & (bits)(1 - (vector){0})))
 
@@ -227,7 +225,8 @@ static ALWAYS_INLINE void tile_body(const int rows, const int vectors, const int
     if (finish->relu)
         EACH_SUM sum[i][v] = LARGER((vector){0}, sum[i][v]);
     if (finish->slope)
-        EACH_SUM sum[i][v] *= POSITIVE(AT((real *)finish->slope + (row_at + i) * finish->step + col_at));
+        EACH_SUM sum[i][v] = (vector)((bits)sum[i][v]
+            & (bits)((vector)AT((real *)finish->slope + (row_at + i) * finish->step + col_at) > 0));
     EACH_SUM AT(finish->y + (row_at + i) * finish->step + col_at) = sum[i][v];
 #undef AT
 #undef EACH_SUM
@@ -656,7 +655,7 @@ static void multiply_and_finish(ptrdiff_t k, const real *a, ptrdiff_t a_step, co
         for (j = 0; j < TILE_COLS; j++) {
             real one = finish->bias ? sums[j] + finish->bias[col_at + j] : sums[j];
             one = finish->relu && one < 0 ? 0 : one;
-            finish->y[at + j] = finish->slope ? one * (finish->slope[at + j] > 0) : one;
+            finish->y[at + j] = finish->slope && !(finish->slope[at + j] > 0) ? 0 : one;
         }
     }
 }

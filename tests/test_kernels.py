@@ -448,6 +448,19 @@ def test_tiles_that_are_finished_in_registers(dtype):
                 assert (whole[-guard:] == 7).all()
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_relu_passes_nothing_back_where_it_was_0(dtype, bad):
+    """Not even NaN or infinity, in tiles and at edges alike, whatever the number of threads."""
+    rng = np.random.default_rng(16)
+    for rows, n_in, n_out in ((25, 36, 40), (13, 8, 40), (210, 44, 290), (3, 2, 2), (70, 200, 33)):
+        dz = np.full((rows, n_out), bad, dtype)
+        w = np.ones((n_in, n_out), dtype)
+        y = rng.normal(size=(rows, n_in)).astype(dtype)
+        for n_threads in (1, 2, 3):
+            dx = kernels.dense_backward_data(dz, w, "relu", y, n_threads=n_threads)
+            np.testing.assert_array_equal(dx, np.where(y > 0, bad, 0))
+
+
 def test_more_threads_than_a_thread_has_columns(dtype):
     rng = np.random.default_rng(11)
     x = rng.normal(size=(128, 512)).astype(dtype)
