@@ -393,18 +393,40 @@ cdef inline void turn_strips(const real* z, Py_ssize_t rows, Py_ssize_t cols,
     cdef Py_ssize_t i, j, n, squares
     while rows > 0:
         n = STRIP if STRIP < rows else rows
-        squares = in_squares(rows, cols)
-        squares = n if n < squares else squares
-        transpose_squares(z, cols, squares, cols, strips, STRIP)
-        if squares < n:
-            transpose(z + squares * cols, cols, n - squares, cols, strips + squares, STRIP)
-        if n < STRIP:
+        if n == STRIP:
+            transpose_small(z, cols, n, cols, strips, STRIP)
+        else:
+            squares = in_squares(rows, cols)
+            squares = n if n < squares else squares
+            transpose_squares(z, cols, squares, cols, strips, STRIP)
+            if squares < n:
+                transpose(z + squares * cols, cols, n - squares, cols, strips + squares, STRIP)
             for j in range(cols):
                 for i in range(n, STRIP):
                     strips[j * STRIP + i] = 0
         z += n * cols
         strips += cols * STRIP
         rows -= n
+
+
+cdef inline bint is_wide(Py_ssize_t cols) noexcept nogil:
+    # Is turn_back_wide() for rows of so many numbers?
+    return VECTOR_BYTES == 64 and 4 <= cols <= LANES_PER_VECTOR
+
+
+cdef void turn_back_wide(const real* strips, Py_ssize_t rows, Py_ssize_t cols,
+                         real* y) noexcept nogil:
+    # A row's vector also writes on what the next rows, up to three, then overwrite.
+    cdef Py_ssize_t n, first
+    while rows > 0:
+        n = STRIP if STRIP < rows else rows
+        first = smaller(rows - 3, n) // 4 * 4 if rows > 3 else 0
+        transpose_few_rows(strips, STRIP, cols, first, y)
+        if first < n:
+            transpose(strips + first, STRIP, cols, n - first, y + first * cols, cols)
+        y += STRIP * cols
+        strips += cols * STRIP
+        rows -= STRIP
 
 
 cdef inline void turn_back(const real* strips, Py_ssize_t rows, Py_ssize_t cols,
@@ -447,7 +469,10 @@ cdef void softmax_strips(const real* z, real* y, Py_ssize_t rows, Py_ssize_t col
     while at < rows:
         strip_shares(cols, s.e + at * cols, s.sums + at)
         at += STRIP
-    turn_back(s.e, rows, cols, y)
+    if is_wide(cols):
+        turn_back_wide(s.e, rows, cols, y)
+    else:
+        turn_back(s.e, rows, cols, y)
 
 
 cdef enum:

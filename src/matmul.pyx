@@ -15,6 +15,7 @@
 cdef extern from "microkernel.h" nogil:
     const int TILE_ROWS
     const int TILE_COLS
+    const int UPDATE_ROWS
     const int LANES_PER_VECTOR
     const int FEWEST_LANES
     const int VECTOR_BYTES
@@ -48,6 +49,9 @@ cdef extern from "microkernel.h" nogil:
                              Py_ssize_t b_step, const asked_rows* ask,
                              const finished_rows* finish, Py_ssize_t row_at, Py_ssize_t col_at,
                              const real* tile, Py_ssize_t step, int add)
+    void multiply_and_finish_rows(int rows, Py_ssize_t k, const real* a, Py_ssize_t a_step,
+                                  const real* b, Py_ssize_t b_step, const finished_rows* finish,
+                                  Py_ssize_t row_at, Py_ssize_t col_at)
     void multiply_narrow(Py_ssize_t rows, Py_ssize_t cols, int unit, Py_ssize_t k, const real* a,
                          Py_ssize_t a_step, const real* b, Py_ssize_t b_step, const real* bias,
                          real* c)
@@ -61,6 +65,10 @@ cdef extern from "microkernel.h" nogil:
     real peak_rounds(long long n, real factor)
     void transpose(const real* source, Py_ssize_t source_step, Py_ssize_t rows, Py_ssize_t cols,
                    real* to, Py_ssize_t to_step)
+    void transpose_small(const real* source, Py_ssize_t source_step, Py_ssize_t rows,
+                         Py_ssize_t cols, real* to, Py_ssize_t to_step)
+    void transpose_few_rows(const real* source, Py_ssize_t source_step, Py_ssize_t rows,
+                            Py_ssize_t cols, real* to)
     void transpose_squares(const real* source, Py_ssize_t source_step, Py_ssize_t rows,
                            Py_ssize_t cols, real* to, Py_ssize_t to_step)
 
@@ -78,6 +86,7 @@ cdef enum:
     UNFINISHED_ROWS = 1032  # whose sums wait for the next block of p: whole tiles
     NARROW_TILES = 8        # of rows of a narrow result, that the epilogue gets at once
     A_TILES = 8             # of rows of a that are copied together: whole cache lines
+    SMALL_TILES = 4         # of columns of a result that is computed without blocks
     NARROW_PANEL = 64       # rows of a result of one vector, that the epilogue gets at once
     CONFLICT = 1024         # bytes between lines of which many have no place in the cache
 
@@ -636,6 +645,68 @@ cdef void multiply_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_ssiz
         jb += layout.col_block
 
 
+cdef inline bint is_small(const Matmul* mm) noexcept nogil:
+    # Few columns, one run of p, and an a of which nothing need be copied or asked for.
+    return mm.m > 1 and 1 < mm.n <= SMALL_TILES * TILE_COLS and mm.k <= MAX_RUN \
+        and mm.m * mm.k * <Py_ssize_t>sizeof(real) < FAR_A_BYTES
+
+
+cdef void multiply_small(const Matmul* mm, real* scratch) noexcept nogil:
+    # All of such a c: finding one's way through blocks would take as long as a tile.
+    cdef Py_ssize_t n = mm.n, k = mm.k, b_step = mm.b_step, to_next = TILE_COLS
+    cdef Py_ssize_t step = round_up(n, TILE_COLS), tail = n % TILE_COLS, most = TILE_ROWS
+    cdef Py_ssize_t i = 0, j, rows, cols
+    cdef Py_ssize_t held = 0        # rows that the epilogue has not had yet
+    cdef Py_ssize_t done            # the columns before need no epilogue
+    cdef const real* a = mm.a
+    cdef const real* b = mm.b
+    cdef real* c = scratch
+    cdef bint finishes
+    if mm.b_transposed:
+        j = 0
+        while j + TILE_COLS <= n:
+            transpose_small(b + j * b_step, b_step, TILE_COLS, k, c, TILE_COLS)
+            c += TILE_COLS * k
+            j += TILE_COLS
+    if tail and (mm.b_transposed or not mm.b_slack):
+        j = n - tail
+        pack_cols(b + (j * b_step if mm.b_transposed else j), b_step, mm.b_transposed, k, tail, c)
+        c += TILE_COLS * k
+    if mm.b_transposed:
+        b = scratch
+        b_step = TILE_COLS
+        to_next = TILE_COLS * k
+    if mm.a_transposed:     # for an update, most often
+        most = UPDATE_ROWS
+    while i < mm.m:
+        rows = smaller(most, mm.m - i)
+        finishes = mm.finish != NULL and rows % (TILE_ROWS // 3) == 0
+        done = j = 0
+        while j < n:
+            cols = smaller(TILE_COLS, n - j)
+            if finishes and cols == TILE_COLS:
+                multiply_and_finish_rows(<int>rows, k, a, mm.a_step, b + j // TILE_COLS * to_next,
+                                         b_step, mm.finish, i, j)
+                done += TILE_COLS
+            elif cols == tail and not mm.b_slack:
+                multiply_tile(<int>rows, <int>cols, mm.a_transposed, k, a, mm.a_step,
+                              c - TILE_COLS * k, TILE_COLS, c + held * step + j, step, False)
+            else:
+                multiply_tile(<int>rows, <int>cols, mm.a_transposed, k, a, mm.a_step,
+                              b + j // TILE_COLS * to_next, b_step, c + held * step + j, step,
+                              False)
+            j += TILE_COLS
+        a += rows if mm.a_transposed else rows * mm.a_step
+        i += rows
+        if done >= n:
+            continue
+        # Of a narrow result several tiles at once: its loops are short.
+        held += rows
+        if n > TILE_COLS or held >= NARROW_TILES * TILE_ROWS or i >= mm.m:
+            mm.epilogue(mm.context, c + done, step, i - held, done, held, n - done)
+            held = 0
+
+
 cdef int grid_rows(const Matmul* mm) noexcept nogil:
     # Threads form a grid over c's tiles: in how many rows of threads? The one that has most to do
     # decides; each also copies its columns of b, about half a tile's time a column of tiles.
@@ -686,6 +757,8 @@ cdef void multiply(Matmul* mm) noexcept nogil:
         parallel(multiply_part, mm, mm.n_threads)
     elif mm.narrow:
         multiply_narrow_range(mm, 0, mm.m, mm.scratch)
+    elif is_small(mm):
+        multiply_small(mm, mm.scratch)
     else:
         multiply_range(mm, 0, mm.m, 0, mm.n, mm.scratch)
 
@@ -880,8 +953,12 @@ cdef void add_rows(const real* dz, Py_ssize_t rows, Py_ssize_t cols, bint slack,
     # sums_j = sum_i dz(i, j), i in order.
     cdef Py_ssize_t i, j
     cdef const_restricted row
+    cdef real one = 1
     if slack and cols <= LANES_PER_VECTOR:
         sum_narrow_rows(rows, cols, dz, sums)
+        return
+    if slack:   # 1 dz, as a matmul of one row: the sums stay in registers
+        multiply_row(cols, rows, &one, 0, dz, cols, sums, False)
         return
     for j in range(cols):
         sums[j] = 0
@@ -951,12 +1028,25 @@ cdef inline void dense_backward_data_short(const real* dz, const real* w, const 
     activate_backward(d.kind, panel, d.zy, d.dx, whole_lanes(rows * n_in), d.alpha)
 
 
+cdef inline bint is_turned(Py_ssize_t n_in, Py_ssize_t n_out) noexcept nogil:
+    # Does dense_backward_weights_short() compute dw^T?
+    return n_out <= TILE_ROWS and n_out < LANES_PER_VECTOR and n_in % TILE_COLS == 0
+
+
 cdef inline void dense_backward_weights_short(const real* x, const real* dz, real* dw,
                                               real* db, Py_ssize_t rows, Py_ssize_t n_in,
-                                              Py_ssize_t n_out) noexcept nogil:
-    # dw, and db behind it, with 0 between them and to the end of db's last LINE numbers.
-    cdef Py_ssize_t l
-    multiply_narrow(n_in, n_out, True, rows, x, n_in, dz, n_out, NULL, dw)
+                                              Py_ssize_t n_out, real* turned) noexcept nogil:
+    # dw, and db behind it, with 0 between them and to the end of db's last LINE numbers. `turned`
+    # holds n_in numbers for each of LANES_PER_VECTOR rows.
+    cdef Py_ssize_t l, j = 0
+    if is_turned(n_in, n_out):  # as dz^T x, whose rows fill whole vectors
+        while j < n_in:
+            multiply_tile(<int>n_out, TILE_COLS, True, rows, dz, n_out, x + j, n_in, turned + j,
+                          n_in, False)
+            j += TILE_COLS
+        transpose_few_rows(turned, n_in, n_out, n_in, dw)
+    else:
+        multiply_narrow(n_in, n_out, True, rows, x, n_in, dz, n_out, NULL, dw)
     for l in range(LINE):
         dw[n_in * n_out + l] = 0
     if db:

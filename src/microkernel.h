@@ -43,6 +43,14 @@
 #define FAR_ROWS(bytes) 8
 #endif
 
+/* Rows of a small result that are used for an update at once: the divisions of few go on while the next tile
+   begins. (Fewer than 12 sums would wait for their own additions.) */
+#if TILE_ROWS > 6
+#define UPDATE_ROWS (TILE_ROWS / 2)
+#else
+#define UPDATE_ROWS TILE_ROWS
+#endif
+
 #define LANES_PER_VECTOR ((int)(VECTOR_BYTES / sizeof(real)))
 /* Lanes of the narrowest vectors that narrow results are computed with. What is stored in one and read in
    a wider one at once has to wait. */
@@ -373,6 +381,20 @@ static void multiply_and_finish(ptrdiff_t k, const real *a, ptrdiff_t a_step, co
               (real *)tile, step, add);
 }
 
+/* The same from 0 on, of TILE_ROWS rows, two thirds or one of them: what is left of a power of two. */
+static void multiply_and_finish_rows(int rows, ptrdiff_t k, const real *a, ptrdiff_t a_step,
+                                     const real *b, ptrdiff_t b_step, const finished_rows *finish,
+                                     ptrdiff_t row_at, ptrdiff_t col_at)
+{
+    real *const none = finish->y; /* which is not read */
+    if (rows == TILE_ROWS)
+        tile_body(TILE_ROWS, TILE_VECTORS, 0, 0, 0, finish, row_at, col_at, k, a, a_step, b, b_step, 0, none, 0, 0);
+    else if (rows == TILE_ROWS / 3 * 2)
+        tile_body(TILE_ROWS / 3 * 2, TILE_VECTORS, 0, 0, 0, finish, row_at, col_at, k, a, a_step, b, b_step, 0, none, 0, 0);
+    else
+        tile_body(TILE_ROWS / 3, TILE_VECTORS, 0, 0, 0, finish, row_at, col_at, k, a, a_step, b, b_step, 0, none, 0, 0);
+}
+
 /* One row: c(j) = [c(j) +] sum_p a(p) b(p, j), j < vectors * LANES_PER_VECTOR, a(p) = a[p * a_step]. So many
    sums at once that none waits for its own last addition. */
 #define ROW_VECTORS 8
@@ -593,6 +615,58 @@ static ALWAYS_INLINE void transpose_strip(const real *from, ptrdiff_t from_step,
 }
 #endif
 
+#if defined(__AVX512F__)
+/* to(p, i) = from(i, p), i < VECTOR_ROWS, p < cols <= 4: whole vectors of `to`, row after row. */
+#define VECTOR_ROWS LANES_PER_VECTOR
+static ALWAYS_INLINE void transpose_to_vectors(const ptrdiff_t cols, const real *from,
+                                               ptrdiff_t from_step, real *to, ptrdiff_t to_step)
+{
+    const __mmask8 some = (__mmask8)((1 << cols) - 1);
+    int i;
+#if NNCORE_DOUBLE
+    __m512d row[4], low01, high01, low23, high23;
+#define LOAD(i) (cols == 4 ? _mm256_loadu_pd(from + (i) * from_step)                             \
+                           : _mm256_maskz_loadu_pd(some, from + (i) * from_step))
+#define PUT(p, v)                                                                                \
+    if (cols > p)                                                                                \
+    _mm512_storeu_pd(to + (p) * to_step, v)
+    /* Rows in this order, 0 2 | 1 3 | 4 6 | 5 7: the last shuffle takes every other pair. */
+#pragma GCC unroll 4
+    for (i = 0; i < 4; i++)
+        row[i] = _mm512_insertf64x4(_mm512_castpd256_pd512(LOAD(i + i / 2 * 2)),
+                                    LOAD(i + i / 2 * 2 + 2), 1);
+    low01 = _mm512_unpacklo_pd(row[0], row[1]), high01 = _mm512_unpackhi_pd(row[0], row[1]);
+    low23 = _mm512_unpacklo_pd(row[2], row[3]), high23 = _mm512_unpackhi_pd(row[2], row[3]);
+    PUT(0, _mm512_shuffle_f64x2(low01, low23, 0x88));
+    PUT(1, _mm512_shuffle_f64x2(high01, high23, 0x88));
+    PUT(2, _mm512_shuffle_f64x2(low01, low23, 0xdd));
+    PUT(3, _mm512_shuffle_f64x2(high01, high23, 0xdd));
+#else
+    __m512 row[4], low01, high01, low23, high23;
+#define LOAD(i) (cols == 4 ? _mm_loadu_ps(from + (i) * from_step)                                \
+                           : _mm_maskz_loadu_ps(some, from + (i) * from_step))
+#define PUT(p, v)                                                                                \
+    if (cols > p)                                                                                \
+    _mm512_storeu_ps(to + (p) * to_step, v)
+#pragma GCC unroll 4
+    for (i = 0; i < 4; i++) {
+        row[i] = _mm512_castps128_ps512(LOAD(i));
+        row[i] = _mm512_insertf32x4(row[i], LOAD(i + 4), 1);
+        row[i] = _mm512_insertf32x4(row[i], LOAD(i + 8), 2);
+        row[i] = _mm512_insertf32x4(row[i], LOAD(i + 12), 3);
+    }
+    low01 = _mm512_unpacklo_ps(row[0], row[1]), high01 = _mm512_unpackhi_ps(row[0], row[1]);
+    low23 = _mm512_unpacklo_ps(row[2], row[3]), high23 = _mm512_unpackhi_ps(row[2], row[3]);
+    PUT(0, _mm512_shuffle_ps(low01, low23, 0x44));
+    PUT(1, _mm512_shuffle_ps(low01, low23, 0xee));
+    PUT(2, _mm512_shuffle_ps(high01, high23, 0x44));
+    PUT(3, _mm512_shuffle_ps(high01, high23, 0xee));
+#endif
+#undef LOAD
+#undef PUT
+}
+#endif
+
 #else /* A compiler without vector extensions (MSVC): right, and slower. */
 
 #define NNCORE_VECTOR_EXTENSIONS 0
@@ -639,25 +713,42 @@ static void multiply_and_ask(int unit, ptrdiff_t k, const real *a, ptrdiff_t a_s
     multiply_tile(TILE_ROWS, TILE_COLS, unit, k, a, a_step, b, b_step, tile, step, add);
 }
 
+/* One row of a finished tile; added to `before`, unless that is NULL. */
+static void finish_row(ptrdiff_t k, const real *a, const real *b, ptrdiff_t b_step,
+                       const finished_rows *finish, ptrdiff_t row_at, ptrdiff_t col_at,
+                       const real *before)
+{
+    real sums[TILE_COLS];
+    const ptrdiff_t at = row_at * finish->step + col_at;
+    int j;
+    if (before)
+        memcpy(sums, before, sizeof sums);
+    multiply_tile(1, TILE_COLS, 0, k, a, 0, b, b_step, sums, TILE_COLS, before != 0);
+    for (j = 0; j < TILE_COLS; j++) {
+        real one = finish->bias ? sums[j] + finish->bias[col_at + j] : sums[j];
+        one = finish->relu && one < 0 ? 0 : one;
+        finish->y[at + j] = finish->slope && !(finish->slope[at + j] > 0) ? 0 : one;
+    }
+}
+
 static void multiply_and_finish(ptrdiff_t k, const real *a, ptrdiff_t a_step, const real *b,
                                 ptrdiff_t b_step, const asked_rows *ask, const finished_rows *finish,
                                 ptrdiff_t row_at, ptrdiff_t col_at, const real *tile, ptrdiff_t step,
                                 int add)
 {
-    int i, j;
+    int i;
     (void)ask;
-    for (i = 0; i < TILE_ROWS; i++) {
-        real sums[TILE_COLS];
-        const ptrdiff_t at = (row_at + i) * finish->step + col_at;
-        if (add)
-            memcpy(sums, tile + i * step, sizeof sums);
-        multiply_tile(1, TILE_COLS, 0, k, a + i * a_step, a_step, b, b_step, sums, TILE_COLS, add);
-        for (j = 0; j < TILE_COLS; j++) {
-            real one = finish->bias ? sums[j] + finish->bias[col_at + j] : sums[j];
-            one = finish->relu && one < 0 ? 0 : one;
-            finish->y[at + j] = finish->slope && !(finish->slope[at + j] > 0) ? 0 : one;
-        }
-    }
+    for (i = 0; i < TILE_ROWS; i++)
+        finish_row(k, a + i * a_step, b, b_step, finish, row_at + i, col_at, add ? tile + i * step : 0);
+}
+
+static void multiply_and_finish_rows(int rows, ptrdiff_t k, const real *a, ptrdiff_t a_step,
+                                     const real *b, ptrdiff_t b_step, const finished_rows *finish,
+                                     ptrdiff_t row_at, ptrdiff_t col_at)
+{
+    int i;
+    for (i = 0; i < rows; i++)
+        finish_row(k, a + i * a_step, b, b_step, finish, row_at + i, col_at, 0);
 }
 
 static void multiply_narrow(ptrdiff_t rows, ptrdiff_t cols, int unit, ptrdiff_t k, const real *a,
@@ -771,6 +862,40 @@ static void transpose(const real *from, ptrdiff_t from_step, ptrdiff_t rows, ptr
             for (p = q; p < stop; p++)
                 to[p * to_step + i] = from[i * from_step + p];
     }
+}
+
+/* The same, where `from` has a place in the L1 cache however far apart its rows are. */
+static void transpose_small(const real *from, ptrdiff_t from_step, ptrdiff_t rows, ptrdiff_t cols,
+                            real *to, ptrdiff_t to_step)
+{
+    ptrdiff_t first = 0;
+#ifdef VECTOR_ROWS
+    ptrdiff_t p;
+    for (; first + VECTOR_ROWS <= rows; first += VECTOR_ROWS) {
+        for (p = 0; p + 4 <= cols; p += 4)
+            transpose_to_vectors(4, from + first * from_step + p, from_step,
+                                 to + p * to_step + first, to_step);
+        if (p < cols)
+            transpose_to_vectors(cols - p, from + first * from_step + p, from_step,
+                                 to + p * to_step + first, to_step);
+    }
+#endif
+    if (first < rows)
+        transpose(from + first * from_step, from_step, rows - first, cols, to + first, to_step);
+}
+
+/* The same of at most a vector's rows and a multiple of four columns, to rows side by side: of `from` a
+   vector's rows may be read, and for each row of `to`, one after the other, a vector be written. */
+static void transpose_few_rows(const real *from, ptrdiff_t from_step, ptrdiff_t rows, ptrdiff_t cols,
+                               real *to)
+{
+#ifdef VECTOR_ROWS
+    ptrdiff_t p;
+    for (p = 0; p < cols; p += 4)
+        transpose_to_vectors(4, from + p, from_step, to + p * rows, rows);
+#else
+    transpose(from, from_step, rows, cols, to, rows);
+#endif
 }
 
 /* The same in whole squares: up to three rows and columns more than there are may be read, and written. In

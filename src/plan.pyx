@@ -1,9 +1,10 @@
 # The flat plan's executor. nncore/plan.py says what a plan is; once it has passed verify(),
 # running it cannot fail: no allocation, no check, no GIL.
 
-# Multiplications (rows times parameters) between two looks at the clock: some microseconds.
+# Multiplications (rows times parameters) between two looks at the clock: 0.01 to 1 ms. A look
+# takes as long as thousands of them.
 cdef enum:
-    CLOCK_WORK = 20000
+    CLOCK_WORK = 1000000
 
 # Row numbers of an order that are copied and checked at once, before they are used; or a batch's.
 cdef enum:
@@ -355,7 +356,8 @@ cdef class Executor:
                     s.both = self.joint_update(s) if s.update else 0
                     if s.both > 0:
                         s.few = few_dense_backward_weights
-                    needed = max(needed, s.both + 2 * LINE)
+                    needed = max(needed, self.turned_at(s)
+                                 + (LANES_PER_VECTOR * s.n_in if is_turned(s.n_in, s.n_out) else 0))
         self.scratch_step = round_up(needed, 64)
         self.loss_part = round_up(loss_cols * self.capacity, 64)
         self.provide(self.threads)
@@ -389,6 +391,10 @@ cdef class Executor:
                         and (s.b == NULL or (first, size) != (s.b_at, s.n_out)):
                     return 0
         return smaller(end, self.n_parameters) - s.w_at
+
+    cdef inline Py_ssize_t turned_at(self, const Instruction* s) noexcept nogil:
+        # Where, behind a joint update's gradients, what is turned lies.
+        return round_up(s.both + 2 * LINE, 64)
 
     cdef void provide(self, int threads) except *:
         # Scratch for so many threads: first the loss's, then each thread's.
@@ -1118,7 +1124,7 @@ cdef void few_dense_backward_weights(Executor e, const Instruction* s,
                                      Py_ssize_t rows) noexcept nogil:
     cdef real* db = e.scratch + (s.b_at - s.w_at) if s.b else NULL
     dense_backward_weights_short(e.x_now if s.x_is_input else s.x, s.dz, e.scratch, db, rows,
-                                 s.n_in, s.n_out)
+                                 s.n_in, s.n_out, e.scratch + e.turned_at(s))
     if e.update.keeps_zeros:
         update(&e.update, e.scratch, s.w_at, s.both)
     else:   # what is 0 between w and b would become 0 / 0

@@ -485,6 +485,35 @@ def test_a_row_does_not_depend_on_its_batch(dtype):
             np.testing.assert_array_equal(kernels.dense(x[rows], w.astype(dtype)), whole[rows])
 
 
+def test_small_results_have_the_bits_of_large_ones(dtype):
+    """They are computed without blocks, with tiles of other numbers of rows."""
+    core = runtime.core(dtype)
+    rng = np.random.default_rng(17)
+    cols_of_tile = core.TILE[1]
+    n_in = 4 * cols_of_tile
+    x = rng.normal(size=(160_000 // n_in, n_in)).astype(dtype)  # more than half a megabyte
+    for n_out in (2, 9, cols_of_tile, cols_of_tile + 3, 3 * cols_of_tile, 4 * cols_of_tile):
+        w = rng.normal(size=(n_in, n_out)).astype(dtype)
+        b = rng.normal(size=n_out).astype(dtype)
+        back = np.ascontiguousarray(w.T)
+        for name in ("relu", "linear", "tanh"):
+            y = kernels.dense(x, w, b, name)
+            dx = kernels.dense_backward_data(x, back, name, y)
+            for rows in (2, 4, 8, 13, 16, 20, 32, 61, 64):
+                few = x[:rows]
+                np.testing.assert_array_equal(kernels.dense(few, w, b, name), y[:rows])
+                np.testing.assert_array_equal(
+                    kernels.dense_backward_data(few, back, name, y[:rows]), dx[:rows]
+                )
+        dz = rng.normal(size=(70, n_out)).astype(dtype)
+        wide = np.hstack([dz, rng.normal(size=(70, 5 * cols_of_tile)).astype(dtype)])
+        for rows in (2, 6, 8, 12, 33, 70):
+            dw, db = kernels.dense_backward_weights(x[:70, :rows], dz)
+            whole, sums = kernels.dense_backward_weights(x[:70, :rows], wide)
+            np.testing.assert_array_equal(dw, whole[:, :n_out])
+            np.testing.assert_array_equal(db, sums[:n_out])
+
+
 def test_threads_do_not_change_a_bit(dtype):
     rng = np.random.default_rng(5)
     x, w = rng.normal(size=(300, 600)).astype(dtype), rng.normal(size=(600, 500)).astype(dtype)

@@ -52,7 +52,11 @@ def used(plan: Plan) -> NDArray[np.bool_]:
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_weights_and_biases_updated_together(name: str, dtype: str) -> None:
     random = np.random.default_rng(1)
-    for sizes in ((2, 2, 2), (4, 16, 3), (5, 3, 7, 1, 2), (3, 8, 9, 15, 4), (64, 5), (65, 5)):
+    for sizes in (
+        (2, 2, 2), (4, 16, 3), (5, 3, 7, 1, 2), (3, 8, 9, 15, 4), (64, 5), (65, 5),
+        # Gradients of the last weights computed as their transpose, where so many fill vectors.
+        (3, 64, 2), (3, 32, 10), (64, 12), (32, 7), (16, 3), (8, 3),
+    ):  # fmt: skip
         for bias in (True, False):
             model = network(sizes, dtype, bias)
             x = random.normal(size=(ROWS, sizes[0])).astype(dtype)
