@@ -86,6 +86,7 @@ cdef enum:
     UNFINISHED_ROWS = 1032  # whose sums wait for the next block of p: whole tiles
     NARROW_TILES = 8        # of rows of a narrow result, that the epilogue gets at once
     A_TILES = 8             # of rows of a that are copied together: whole cache lines
+    SHORT_SUMS = 64         # products, beside which an update takes long
     SMALL_TILES = 4         # of columns of a result that is computed without blocks
     NARROW_PANEL = 64       # rows of a result of one vector, that the epilogue gets at once
     CONFLICT = 1024         # bytes between lines of which many have no place in the cache
@@ -676,7 +677,7 @@ cdef void multiply_small(const Matmul* mm, real* scratch) noexcept nogil:
         b = scratch
         b_step = TILE_COLS
         to_next = TILE_COLS * k
-    if mm.a_transposed:     # for an update, most often
+    if mm.a_transposed and k <= SHORT_SUMS:     # for an update, most often
         most = UPDATE_ROWS
     while i < mm.m:
         rows = smaller(most, mm.m - i)

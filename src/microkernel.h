@@ -43,8 +43,8 @@
 #define FAR_ROWS(bytes) 8
 #endif
 
-/* Rows of a small result that are used for an update at once: the divisions of few go on while the next tile
-   begins. (Fewer than 12 sums would wait for their own additions.) */
+/* Rows of a small result, of short sums, that are used for an update at once: the divisions of few go on while
+   the next tile begins. (Fewer than 12 sums would wait for their own additions.) */
 #if TILE_ROWS > 6
 #define UPDATE_ROWS (TILE_ROWS / 2)
 #else
