@@ -45,8 +45,8 @@ cdef extern from "microkernel.h" nogil:
         int relu
         real* y
         Py_ssize_t step
-    void multiply_and_finish(Py_ssize_t k, const real* a, Py_ssize_t a_step, const real* b,
-                             Py_ssize_t b_step, const asked_rows* ask,
+    void multiply_and_finish(int unit, Py_ssize_t k, const real* a, Py_ssize_t a_step,
+                             const real* b, Py_ssize_t b_step, const asked_rows* ask,
                              const finished_rows* finish, Py_ssize_t row_at, Py_ssize_t col_at,
                              const real* tile, Py_ssize_t step, int add)
     void multiply_and_finish_rows(int rows, Py_ssize_t k, const real* a, Py_ssize_t a_step,
@@ -407,8 +407,8 @@ cdef void multiply_runs(int rows, int cols, bint transposed, Py_ssize_t k, Py_ss
             multiply_and_pack(cols, transposed, now, a, a_step, b, b_step, packed + p * TILE_COLS,
                               tile, step, add)
         elif finish and p + now >= k:
-            multiply_and_finish(now, a, a_step, b, b_step, ask if p == 0 else NULL, finish, row_at,
-                                col_at, tile, step, add)
+            multiply_and_finish(transposed, now, a, a_step, b, b_step, ask if p == 0 else NULL,
+                                finish, row_at, col_at, tile, step, add)
         elif ask and p == 0:
             multiply_and_ask(transposed, now, a, a_step, b, b_step, ask, tile, step, add)
         else:
@@ -429,10 +429,11 @@ ctypedef struct Block:
     Py_ssize_t whole                # columns of b that may be read where they lie
     Py_ssize_t held                 # rows that the epilogue has not had yet
     Py_ssize_t asked                # numbers of a row of a that each tile asks for; 0: none
-    # What is not yet asked for of the next block's b: lines b_step apart, of the first ones all
-    # numbers from next_at on. It is asked for from a row on that leaves just time enough.
+    # What is not yet asked for of the next block's b, or of the rows of a that are packed next:
+    # lines next_step apart, of the first ones all numbers from next_at on. It is asked for from a
+    # row on that leaves just time enough.
     const real* next
-    Py_ssize_t next_lines, next_numbers, next_at, next_from
+    Py_ssize_t next_step, next_lines, next_numbers, next_at, next_from
     bint ends, split, packs_b, packs_a, copies_a
     real* a_panels
     real* b_panels
@@ -455,6 +456,7 @@ cdef inline void set_next(const Matmul* mm, Block* at, Py_ssize_t n, Py_ssize_t 
             return
     ps = smaller(p_block, mm.k - p0)
     cols = smaller(col_block, n)
+    at.next_step = mm.b_step
     at.next = mm.b + (j0 * mm.b_step + p0 if mm.b_transposed else p0 * mm.b_step + j0)
     at.next_lines = cols if mm.b_transposed else ps
     at.next_numbers = ps if mm.b_transposed else cols
@@ -463,15 +465,28 @@ cdef inline void set_next(const Matmul* mm, Block* at, Py_ssize_t n, Py_ssize_t 
     at.next_from = at.m - (pieces // NEXT_PIECES // tiles_of(at.cols, TILE_COLS) + 2) * TILE_ROWS
 
 
+cdef inline void set_next_a(const Matmul* mm, Block* at, Py_ssize_t end,
+                            Py_ssize_t cols) noexcept nogil:
+    # The same of the rows of a that are packed next, from `end` on, while `cols` columns are done.
+    cdef Py_ssize_t each = 1 if mm.uses != NULL else NEXT_PIECES
+    at.next_step = mm.a_step
+    at.next = a_of(mm, at.i0 + end, at.p0)
+    at.next_lines = at.ps if end < at.m else 0
+    at.next_numbers = smaller(A_TILES * TILE_ROWS, at.m - end)
+    at.next_at = 0
+    at.next_from = end - (at.ps // TILE_ROWS // each // tiles_of(cols, TILE_COLS) + 1) * TILE_ROWS
+
+
 cdef inline void ask_for_next(const Matmul* mm, Block* at, asked_rows* ask) noexcept nogil:
     # A tile's share of that.
     cdef Py_ssize_t most = smaller(ask.n + NEXT_PIECES, MOST_ASKED)
     while at.next_lines >= TILE_ROWS and ask.n < most:
-        ask_for(ask, at.next + at.next_at, mm.b_step, smaller(PIECE, at.next_numbers - at.next_at))
+        ask_for(ask, at.next + at.next_at, at.next_step,
+                smaller(PIECE, at.next_numbers - at.next_at))
         at.next_at += PIECE
         if at.next_at >= at.next_numbers:
             at.next_at = 0
-            at.next += TILE_ROWS * mm.b_step
+            at.next += TILE_ROWS * at.next_step
             at.next_lines -= TILE_ROWS
 
 
@@ -535,8 +550,9 @@ cdef inline void multiply_rows(const Matmul* mm, Block* at, Py_ssize_t first, Py
                               mm.finish if finishes else NULL, i_now, j_now, c + j, step,
                               at.p0 > 0)
             elif finishes:
-                multiply_and_finish(ps, a, a_step, b, b_step, &ask if asks else NULL, mm.finish,
-                                    i_now, j_now, c + j, step, at.p0 > 0)
+                multiply_and_finish(mm.a_transposed, ps, a, a_step, b, b_step,
+                                    &ask if asks else NULL, mm.finish, i_now, j_now, c + j, step,
+                                    at.p0 > 0)
             elif asks:
                 multiply_and_ask(mm.a_transposed, ps, a, a_step, b, b_step, &ask, c + j, step,
                                  at.p0 > 0)
@@ -639,6 +655,8 @@ cdef void multiply_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_ssiz
                               at.a_size)
                     j = 0
                     while j < at.cols:
+                        if j + group >= at.cols:
+                            set_next_a(mm, &at, end, at.cols - j)
                         multiply_rows(mm, &at, i, end, j, smaller(j + group, at.cols))
                         j += group
                     i = end
@@ -681,7 +699,7 @@ cdef void multiply_small(const Matmul* mm, real* scratch) noexcept nogil:
         most = UPDATE_ROWS
     while i < mm.m:
         rows = smaller(most, mm.m - i)
-        finishes = mm.finish != NULL and rows % (TILE_ROWS // 3) == 0
+        finishes = mm.finish != NULL and not mm.a_transposed and rows % (TILE_ROWS // 3) == 0
         done = j = 0
         while j < n:
             cols = smaller(TILE_COLS, n - j)
@@ -1138,6 +1156,7 @@ cdef void dense_backward_weights(const real* x, const real* dz, const BackwardWe
     # dw = x^T dz, then stored or used by the optimizer; dw (n_in, n_out), x's rows x_step apart.
     cdef Matmul mm
     cdef BackwardWeights row
+    cdef finished_rows finish
     if n_out == 1:
         # One column of n_in numbers is one row of them: dw^T = dz^T x.
         row = d[0]
@@ -1178,7 +1197,12 @@ cdef void dense_backward_weights(const real* x, const real* dz, const BackwardWe
     mm.epilogue = backward_weights_epilogue
     mm.finish = NULL
     mm.uses = NULL
-    if not d.dw and d.step > LONG_ROW:
+    if d.dw and d.l1 == 0 and d.l2 == 0:
+        memset(&finish, 0, sizeof(finish))
+        finish.y = d.dw
+        finish.step = d.step
+        mm.finish = &finish
+    elif not d.dw and d.step > LONG_ROW:
         mm.uses = backward_weights_uses
     mm.context = d
     mm.n_threads = n_threads

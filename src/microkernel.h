@@ -372,16 +372,21 @@ static void multiply_and_ask(int unit, ptrdiff_t k, const real *a, ptrdiff_t a_s
 }
 
 /* A tile of all its rows and columns whose numbers need no second look; it may ask (NULL: not). */
-static void multiply_and_finish(ptrdiff_t k, const real *a, ptrdiff_t a_step, const real *b,
+static void multiply_and_finish(int unit, ptrdiff_t k, const real *a, ptrdiff_t a_step, const real *b,
                                 ptrdiff_t b_step, const asked_rows *ask, const finished_rows *finish,
                                 ptrdiff_t row_at, ptrdiff_t col_at, const real *tile, ptrdiff_t step,
                                 int add)
 {
-    tile_body(TILE_ROWS, TILE_VECTORS, 0, 0, ask, finish, row_at, col_at, k, a, a_step, b, b_step, 0,
-              (real *)tile, step, add);
+    if (unit)
+        tile_body(TILE_ROWS, TILE_VECTORS, 1, 0, ask, finish, row_at, col_at, k, a, a_step, b, b_step, 0,
+                  (real *)tile, step, add);
+    else
+        tile_body(TILE_ROWS, TILE_VECTORS, 0, 0, ask, finish, row_at, col_at, k, a, a_step, b, b_step, 0,
+                  (real *)tile, step, add);
 }
 
-/* The same from 0 on, of TILE_ROWS rows, two thirds or one of them: what is left of a power of two. */
+/* The same from 0 on, of an a that is not transposed, and of TILE_ROWS rows, two thirds or one of them: what is
+   left of a power of two. */
 static void multiply_and_finish_rows(int rows, ptrdiff_t k, const real *a, ptrdiff_t a_step,
                                      const real *b, ptrdiff_t b_step, const finished_rows *finish,
                                      ptrdiff_t row_at, ptrdiff_t col_at)
@@ -714,16 +719,16 @@ static void multiply_and_ask(int unit, ptrdiff_t k, const real *a, ptrdiff_t a_s
 }
 
 /* One row of a finished tile; added to `before`, unless that is NULL. */
-static void finish_row(ptrdiff_t k, const real *a, const real *b, ptrdiff_t b_step,
-                       const finished_rows *finish, ptrdiff_t row_at, ptrdiff_t col_at,
-                       const real *before)
+static void finish_row(int unit, ptrdiff_t k, const real *a, ptrdiff_t a_step, const real *b,
+                       ptrdiff_t b_step, const finished_rows *finish, ptrdiff_t row_at,
+                       ptrdiff_t col_at, const real *before)
 {
     real sums[TILE_COLS];
     const ptrdiff_t at = row_at * finish->step + col_at;
     int j;
     if (before)
         memcpy(sums, before, sizeof sums);
-    multiply_tile(1, TILE_COLS, 0, k, a, 0, b, b_step, sums, TILE_COLS, before != 0);
+    multiply_tile(1, TILE_COLS, unit, k, a, a_step, b, b_step, sums, TILE_COLS, before != 0);
     for (j = 0; j < TILE_COLS; j++) {
         real one = finish->bias ? sums[j] + finish->bias[col_at + j] : sums[j];
         one = finish->relu && one < 0 ? 0 : one;
@@ -731,7 +736,7 @@ static void finish_row(ptrdiff_t k, const real *a, const real *b, ptrdiff_t b_st
     }
 }
 
-static void multiply_and_finish(ptrdiff_t k, const real *a, ptrdiff_t a_step, const real *b,
+static void multiply_and_finish(int unit, ptrdiff_t k, const real *a, ptrdiff_t a_step, const real *b,
                                 ptrdiff_t b_step, const asked_rows *ask, const finished_rows *finish,
                                 ptrdiff_t row_at, ptrdiff_t col_at, const real *tile, ptrdiff_t step,
                                 int add)
@@ -739,7 +744,8 @@ static void multiply_and_finish(ptrdiff_t k, const real *a, ptrdiff_t a_step, co
     int i;
     (void)ask;
     for (i = 0; i < TILE_ROWS; i++)
-        finish_row(k, a + i * a_step, b, b_step, finish, row_at + i, col_at, add ? tile + i * step : 0);
+        finish_row(unit, k, a + (unit ? i : i * a_step), a_step, b, b_step, finish, row_at + i, col_at,
+                   add ? tile + i * step : 0);
 }
 
 static void multiply_and_finish_rows(int rows, ptrdiff_t k, const real *a, ptrdiff_t a_step,
@@ -748,7 +754,7 @@ static void multiply_and_finish_rows(int rows, ptrdiff_t k, const real *a, ptrdi
 {
     int i;
     for (i = 0; i < rows; i++)
-        finish_row(k, a + i * a_step, b, b_step, finish, row_at + i, col_at, 0);
+        finish_row(0, k, a + i * a_step, a_step, b, b_step, finish, row_at + i, col_at, 0);
 }
 
 static void multiply_narrow(ptrdiff_t rows, ptrdiff_t cols, int unit, ptrdiff_t k, const real *a,

@@ -94,10 +94,13 @@ static void check_tile(int rows, int cols, int k, int unit, int add, int pack, i
     free(a), free(b), free(packed), free(tile), free(old);
 }
 
-static void check_finish(int k, int add, int ask, int has_bias, int relu, int has_slope)
+/* rows: 0 for the tile that may ask and add, else of the one that does not. */
+static void check_finish(int few_rows, int k, int unit, int add, int ask, int has_bias, int relu,
+                         int has_slope)
 {
-    const int step_a = MOST_K + 1, row = 2, col = 3, size = (TILE_ROWS + row + 1) * STEP + col;
-    real *a = numbers((TILE_ROWS - 1) * step_a + MAX(k, 1));
+    const int rows = few_rows ? few_rows : TILE_ROWS, step_a = unit ? rows + 1 : MOST_K + 1;
+    const int row = 2, col = 3, size = (TILE_ROWS + row + 1) * STEP + col;
+    real *a = numbers(unit ? MAX(k - 1, 0) * step_a + rows : (rows - 1) * step_a + MAX(k, 1));
     real *b = numbers(MAX(k - 1, 0) * STEP + TILE_COLS), *tile = numbers(TILE_ROWS * STEP);
     real *bias = numbers(col + TILE_COLS), *slope = numbers(size), *y = numbers(size);
     const asked_rows rows_of_b = {2, {{b, STEP, TILE_COLS}, {y, STEP + 1, 2}}};
@@ -106,16 +109,19 @@ static void check_finish(int k, int add, int ask, int has_bias, int relu, int ha
 
     for (i = 0; i < size; i++)
         y[i] = GUARD;
-    multiply_and_finish(k, a, step_a, b, STEP, ask ? &rows_of_b : 0, &finish, row, col,
-                        add ? tile : 0, STEP, add);
+    if (few_rows)
+        multiply_and_finish_rows(rows, k, a, step_a, b, STEP, &finish, row, col);
+    else
+        multiply_and_finish(unit, k, a, step_a, b, STEP, ask ? &rows_of_b : 0, &finish, row, col,
+                            add ? tile : 0, STEP, add);
     for (i = 0; i < size; i++)
         outside += y[i] != GUARD;
-    for (i = 0; i < TILE_ROWS; i++)
+    for (i = 0; i < rows; i++)
         for (j = 0; j < TILE_COLS; j++) {
             const int at = (row + i) * STEP + col + j;
             real sum = add ? tile[i * STEP + j] : 0;
             for (p = 0; p < k; p++)
-                sum += a[i * step_a + p] * b[p * STEP + j];
+                sum += a[unit ? i + p * step_a : i * step_a + p] * b[p * STEP + j];
             if (has_bias)
                 sum += bias[col + j];
             if (relu && sum < 0)
@@ -125,8 +131,9 @@ static void check_finish(int k, int add, int ask, int has_bias, int relu, int ha
             wrong += y[at] != sum;
             outside -= y[at] != GUARD;
         }
-    CHECK(!wrong && !outside, "%d wrong, %d outside of k=%d add=%d ask=%d bias=%d relu=%d slope=%d",
-          wrong, outside, k, add, ask, has_bias, relu, has_slope);
+    CHECK(!wrong && !outside,
+          "%d wrong, %d outside of rows=%d k=%d unit=%d add=%d ask=%d bias=%d relu=%d slope=%d", wrong,
+          outside, rows, k, unit, add, ask, has_bias, relu, has_slope);
     free(a), free(b), free(tile), free(bias), free(slope), free(y);
 }
 
@@ -167,16 +174,31 @@ static void check_column(int rows, int k)
     free(a), free(b), free(c);
 }
 
-static void check_transpose(int rows, int cols)
+static void check_transpose(int small_ones, int rows, int cols)
 {
     real *from = numbers((rows - 1) * (cols + 1) + cols), *to = numbers((cols - 1) * (rows + 2) + rows);
     int i, p, wrong = 0;
 
-    transpose(from, cols + 1, rows, cols, to, rows + 2);
+    (small_ones ? transpose_small : transpose)(from, cols + 1, rows, cols, to, rows + 2);
     for (i = 0; i < rows; i++)
         for (p = 0; p < cols; p++)
             wrong += to[p * (rows + 2) + i] != from[i * (cols + 1) + p];
     CHECK(!wrong, "%d wrong of %d x %d transposed", wrong, rows, cols);
+    free(from), free(to);
+}
+
+/* A row of `to` also writes on the next ones. */
+static void check_few_rows(int rows, int cols)
+{
+    real *from = numbers(MAX(rows, LANES_PER_VECTOR) * (cols + 1));
+    real *to = numbers(MAX(cols - 1, 0) * rows + MAX(rows, LANES_PER_VECTOR));
+    int i, p, wrong = 0;
+
+    transpose_few_rows(from, cols + 1, rows, cols, to);
+    for (i = 0; i < rows; i++)
+        for (p = 0; p < cols; p++)
+            wrong += to[p * rows + i] != from[i * (cols + 1) + p];
+    CHECK(!wrong, "%d wrong of few rows, %d x %d, transposed", wrong, rows, cols);
     free(from), free(to);
 }
 
@@ -212,9 +234,14 @@ void TEST(void)
                     check_tile(TILE_ROWS, cols, k, unit, add, 0, 1);
             }
     for (d = 0; d < 5; d++)
-        for (flags = 0; flags < 32; flags++)
-            check_finish(depths[d], flags & 1, flags >> 1 & 1, flags >> 2 & 1, flags >> 3 & 1,
-                         flags >> 4);
+        for (flags = 0; flags < 64; flags++) {
+            check_finish(0, depths[d], flags >> 5, flags & 1, flags >> 1 & 1, flags >> 2 & 1,
+                         flags >> 3 & 1, flags >> 4 & 1);
+            if (flags < 8)
+                for (n = 1; n <= 3; n++)
+                    check_finish(TILE_ROWS / 3 * n, depths[d], 0, 0, 0, flags & 1, flags >> 1 & 1,
+                                 flags >> 2);
+        }
     for (d = 0; d < 5; d++)
         for (cols = 1; cols <= 9 * LANES_PER_VECTOR && cols <= ROW_LIMIT; cols++)
             for (flags = 0; flags < 4; flags++)
@@ -224,7 +251,10 @@ void TEST(void)
             check_column(rows, n);
     for (n = 0; n < 8; n++)
         for (m = 0; m < 8; m++)
-            check_transpose(sides[n], sides[m]);
+            check_transpose(0, sides[n], sides[m]), check_transpose(1, sides[n], sides[m]);
+    for (rows = 1; rows <= LANES_PER_VECTOR; rows++)
+        for (cols = 0; cols <= 2 * SHORT_COLS; cols += 4)
+            check_few_rows(rows, cols);
     for (rows = 1; rows <= SHORT_COLS; rows++)
         for (cols = 1; cols <= SHORT_COLS; cols++)
             check_squares(rows, cols);
