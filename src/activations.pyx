@@ -393,7 +393,7 @@ cdef inline void turn_strips(const real* z, Py_ssize_t rows, Py_ssize_t cols,
     cdef Py_ssize_t i, j, n, squares
     while rows > 0:
         n = STRIP if STRIP < rows else rows
-        if n == STRIP:
+        if n == STRIP and VECTOR_BYTES != 32:   # (of which squares are faster)
             transpose_small(z, cols, n, cols, strips, STRIP)
         else:
             squares = in_squares(rows, cols)
@@ -407,11 +407,6 @@ cdef inline void turn_strips(const real* z, Py_ssize_t rows, Py_ssize_t cols,
         z += n * cols
         strips += cols * STRIP
         rows -= n
-
-
-cdef inline bint is_wide(Py_ssize_t cols) noexcept nogil:
-    # Is turn_back_wide() for rows of so many numbers?
-    return VECTOR_BYTES == 64 and 4 <= cols <= LANES_PER_VECTOR
 
 
 cdef void turn_back_wide(const real* strips, Py_ssize_t rows, Py_ssize_t cols,
@@ -429,8 +424,8 @@ cdef void turn_back_wide(const real* strips, Py_ssize_t rows, Py_ssize_t cols,
         rows -= STRIP
 
 
-cdef inline void turn_back(const real* strips, Py_ssize_t rows, Py_ssize_t cols,
-                           real* y) noexcept nogil:
+cdef inline void turn_back_squares(const real* strips, Py_ssize_t rows, Py_ssize_t cols,
+                                   real* y) noexcept nogil:
     cdef Py_ssize_t n, squares
     while rows > 0:
         n = STRIP if STRIP < rows else rows
@@ -442,6 +437,14 @@ cdef inline void turn_back(const real* strips, Py_ssize_t rows, Py_ssize_t cols,
         y += STRIP * cols
         strips += cols * STRIP
         rows -= STRIP
+
+
+cdef inline void turn_back(const real* strips, Py_ssize_t rows, Py_ssize_t cols,
+                           real* y) noexcept nogil:
+    if VECTOR_BYTES == 64 and 4 <= cols <= LANES_PER_VECTOR:
+        turn_back_wide(strips, rows, cols, y)
+    else:
+        turn_back_squares(strips, rows, cols, y)
 
 
 cdef inline void exponentials_strips(const real* z, Strips* s, Py_ssize_t rows,
@@ -469,10 +472,7 @@ cdef void softmax_strips(const real* z, real* y, Py_ssize_t rows, Py_ssize_t col
     while at < rows:
         strip_shares(cols, s.e + at * cols, s.sums + at)
         at += STRIP
-    if is_wide(cols):
-        turn_back_wide(s.e, rows, cols, y)
-    else:
-        turn_back(s.e, rows, cols, y)
+    turn_back(s.e, rows, cols, y)
 
 
 cdef enum:

@@ -424,4 +424,7 @@ def scratch_spare(Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, *, Py_ssize_t a_step
         if i0 < i1 and j0 < j1:
             spare = scratch_size(m, n, k) - layout_of(&mm, i1 - i0, j1 - j0).end
             least = spare if spare < least else least
+    if n_threads == 1 and is_small(&mm):
+        spare = scratch_size(m, n, k) - small_end(&mm)
+        least = spare if spare < least else least
     return least

@@ -221,10 +221,7 @@ cdef void softmax_crossentropy_strips(const real* z, const real* t, const long l
     while at < rows:
         strip_losses(labels != NULL, cols, &s, at, keep, add, factor)
         at += STRIP
-    if is_wide(cols):
-        turn_back_wide(s.e, rows, cols, dz)
-    else:
-        turn_back(s.e, rows, cols, dz)
+    turn_back(s.e, rows, cols, dz)
     for i in range(rows):
         values[i] = s.totals[i] * log_(s.sums[i]) - s.losses[i]
 

@@ -653,6 +653,7 @@ cdef void multiply_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_ssiz
                     end = smaller(i + A_TILES * TILE_ROWS, m)
                     pack_rows(a_of(mm, i0 + i, pb), mm.a_step, end - i, at.ps, at.a_panels,
                               at.a_size)
+                    at.next_lines = 0   # what was not asked for is here now
                     j = 0
                     while j < at.cols:
                         if j + group >= at.cols:
@@ -668,6 +669,13 @@ cdef inline bint is_small(const Matmul* mm) noexcept nogil:
     # Few columns, one run of p, and an a of which nothing need be copied or asked for.
     return mm.m > 1 and 1 < mm.n <= SMALL_TILES * TILE_COLS and mm.k <= MAX_RUN \
         and mm.m * mm.k * <Py_ssize_t>sizeof(real) < FAR_A_BYTES
+
+
+cdef Py_ssize_t small_end(const Matmul* mm) noexcept nogil:
+    # The most scratch that it takes: b's panels and held rows of c.
+    cdef Py_ssize_t step = round_up(mm.n, TILE_COLS)
+    cdef Py_ssize_t held = TILE_ROWS if mm.n > TILE_COLS else NARROW_TILES * TILE_ROWS
+    return (step if mm.b_transposed else TILE_COLS) * mm.k + held * step
 
 
 cdef void multiply_small(const Matmul* mm, real* scratch) noexcept nogil:
@@ -976,7 +984,7 @@ cdef void add_rows(const real* dz, Py_ssize_t rows, Py_ssize_t cols, bint slack,
     if slack and cols <= LANES_PER_VECTOR:
         sum_narrow_rows(rows, cols, dz, sums)
         return
-    if slack:   # 1 dz, as a matmul of one row: the sums stay in registers
+    if slack and cols <= LONG_ROW:  # 1 dz, as a matmul of one row: the sums stay in registers
         multiply_row(cols, rows, &one, 0, dz, cols, sums, False)
         return
     for j in range(cols):

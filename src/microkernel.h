@@ -385,8 +385,8 @@ static void multiply_and_finish(int unit, ptrdiff_t k, const real *a, ptrdiff_t 
                   (real *)tile, step, add);
 }
 
-/* The same from 0 on, of an a that is not transposed, and of TILE_ROWS rows, two thirds or one of them: what is
-   left of a power of two. */
+/* The same from 0 on, of an a that is not transposed, and of TILE_ROWS rows, two thirds or one third of them, no
+   other number: what is left of a power of two. */
 static void multiply_and_finish_rows(int rows, ptrdiff_t k, const real *a, ptrdiff_t a_step,
                                      const real *b, ptrdiff_t b_step, const finished_rows *finish,
                                      ptrdiff_t row_at, ptrdiff_t col_at)

@@ -1,10 +1,12 @@
 # The flat plan's executor. nncore/plan.py says what a plan is; once it has passed verify(),
 # running it cannot fail: no allocation, no check, no GIL.
 
-# Multiplications (rows times parameters) between two looks at the clock: 0.01 to 1 ms. A look
-# takes as long as thousands of them.
+# What is done between two looks at the clock, in multiplications: one a row and parameter, and
+# COLUMN_WORK for each number of a step's result. They take 0.01 to some milliseconds; a look as
+# long as thousands of them.
 cdef enum:
     CLOCK_WORK = 1000000
+    COLUMN_WORK = 8
 
 # Row numbers of an order that are copied and checked at once, before they are used; or a batch's.
 cdef enum:
@@ -97,7 +99,7 @@ cdef class Executor:
     cdef object work, x_, t_, labels_, r_, order_, scratch_, lock
     cdef Instruction* program
     cdef Py_ssize_t length, first_update, capacity, n_in, n_out, n_parameters, scratch_step, rows
-    cdef Py_ssize_t loss_part
+    cdef Py_ssize_t loss_part, row_work
     cdef int threads, provided, optimizer
     cdef long owner
     cdef bint takes_labels, heavy, output_is_input
@@ -268,6 +270,7 @@ cdef class Executor:
         plan = self.plan
         self.length = len(plan.steps)
         self.first_update = self.length
+        self.row_work = self.n_parameters + self.n_in
         self.heavy = self.capacity * self.n_parameters > 10000000
         self.program = <Instruction*>calloc(self.length + 1, sizeof(Instruction))
         self.kept = <real**>calloc(self.n_kept + 1, sizeof(real*))
@@ -326,6 +329,7 @@ cdef class Executor:
                         s.n_out = buffers[getattr(step, name)].cols
             if step.b is not None:
                 s.b_at = buffers[step.b].offset
+            self.row_work += COLUMN_WORK * s.n_out
             if step.op == "keep":
                 self.kept_shapes[step.index] = (
                     0 if step.y is not None else s.rows, s.n_out)
@@ -966,7 +970,7 @@ cdef class Executor:
                             number = number + 1 if number + 1 < period else 0
                         at += rows
                         # A look at the clock takes as long as a step of a tiny net.
-                        work += rows * self.n_parameters
+                        work += rows * self.row_work
                         if work >= CLOCK_WORK:
                             work = 0
                             if clock() >= deadline:

@@ -505,13 +505,34 @@ def test_small_results_have_the_bits_of_large_ones(dtype):
                 np.testing.assert_array_equal(
                     kernels.dense_backward_data(few, back, name, y[:rows]), dx[:rows]
                 )
-        dz = rng.normal(size=(70, n_out)).astype(dtype)
-        wide = np.hstack([dz, rng.normal(size=(70, 5 * cols_of_tile)).astype(dtype)])
-        for rows in (2, 6, 8, 12, 33, 70):
-            dw, db = kernels.dense_backward_weights(x[:70, :rows], dz)
-            whole, sums = kernels.dense_backward_weights(x[:70, :rows], wide)
-            np.testing.assert_array_equal(dw, whole[:, :n_out])
-            np.testing.assert_array_equal(db, sums[:n_out])
+        for batch in (50, 70):  # tiles of short sums have fewer rows
+            dz = rng.normal(size=(batch, n_out)).astype(dtype)
+            wide = np.hstack([dz, rng.normal(size=(batch, 5 * cols_of_tile)).astype(dtype)])
+            for rows in (2, 6, 8, 12, 33, 70):
+                dw, db = kernels.dense_backward_weights(x[:batch, :rows], dz)
+                whole, sums = kernels.dense_backward_weights(x[:batch, :rows], wide)
+                np.testing.assert_array_equal(dw, whole[:, :n_out])
+                np.testing.assert_array_equal(db, sums[:n_out])
+
+
+def test_threads_do_not_change_a_bit_of_a_small_result(dtype):
+    """One thread takes another path than several do."""
+    rng = np.random.default_rng(18)
+    for rows, n_in, n_out in ((900, 128, 4 * runtime.core(dtype).TILE[1]), (700, 500, 7)):
+        x = rng.normal(size=(rows, n_in)).astype(dtype)
+        w = rng.normal(size=(n_in, n_out)).astype(dtype)
+        dz = rng.normal(size=(rows, n_out)).astype(dtype)
+        found = [
+            (
+                kernels.dense(x, w, None, "relu", n_threads=n),
+                kernels.dense_backward_data(x, np.ascontiguousarray(w.T), n_threads=n),
+                *kernels.dense_backward_weights(x, dz, n_threads=n),
+            )
+            for n in (1, 2, 3)
+        ]
+        for many in found[1:]:
+            for one, other in zip(found[0], many, strict=True):
+                np.testing.assert_array_equal(one, other)
 
 
 def test_threads_do_not_change_a_bit(dtype):
@@ -598,6 +619,23 @@ def test_nothing_is_written_outside(name, dtype):
             assert (whole[:guard] == 7).all(), f"{key} before {sizes}"
             assert (whole[-guard:] == 7).all(), f"{key} behind {sizes}"
             assert not (arrays[key] == 7).all(), f"{key} is not written {sizes}"
+
+
+def test_softmax_writes_nothing_behind_the_last_row(dtype):
+    """A row's vector is written on the next rows, which then overwrite it: not beyond the last."""
+    core, guard = runtime.core(dtype), 64
+    rng = np.random.default_rng(19)
+    for rows in (*range(1, 36), 64, 65):
+        for cols in (1, 3, 4, 5, 8, 10, 16, 17):
+            whole = np.full(rows * cols + 2 * guard, 7, dtype)
+            result = whole[guard:-guard].reshape(rows, cols)
+            z, values = rng.normal(size=(rows, cols)).astype(dtype), np.empty(rows)
+            labels = rng.integers(0, cols, rows)
+            name = "softmax_sparse_categorical_crossentropy"
+            core.activate_into("softmax", z, result)
+            core.loss_into(name, z, None, labels, None, result, values)
+            assert (whole[:guard] == 7).all()
+            assert (whole[-guard:] == 7).all()
 
 
 OVERLAPS = [

@@ -94,7 +94,7 @@ static void check_tile(int rows, int cols, int k, int unit, int add, int pack, i
     free(a), free(b), free(packed), free(tile), free(old);
 }
 
-/* rows: 0 for the tile that may ask and add, else of the one that does not. */
+/* few_rows: 0 for the tile that may ask and add, else of the one that does not. */
 static void check_finish(int few_rows, int k, int unit, int add, int ask, int has_bias, int relu,
                          int has_slope)
 {
@@ -246,6 +246,9 @@ void TEST(void)
         for (cols = 1; cols <= 9 * LANES_PER_VECTOR && cols <= ROW_LIMIT; cols++)
             for (flags = 0; flags < 4; flags++)
                 check_row(cols, depths[d], 1 + 2 * (flags & 1), flags >> 1);
+    for (d = 0; d < 5; d++)
+        for (cols = 1; cols <= 9 * LANES_PER_VECTOR && cols <= ROW_LIMIT; cols++)
+            check_row(cols, depths[d], 0, 0); /* as sums of columns */
     for (rows = 1; rows <= 9; rows++)
         for (n = 0; n <= 2 * MOST_K; n++)
             check_column(rows, n);
