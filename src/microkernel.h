@@ -96,6 +96,12 @@ typedef struct {
 #define prefetch_to_read(p) __builtin_prefetch((p), 0, 3)
 #define prefetch_to_read_later(p) __builtin_prefetch((p), 0, 2)
 #define ALWAYS_INLINE inline __attribute__((always_inline))
+/* One copy is enough: of a function of all tiles gcc would make another for a caller with constants. */
+#if defined(__clang__)
+#define ONLY_ONCE __attribute__((noinline))
+#else
+#define ONLY_ONCE __attribute__((noinline, noclone))
+#endif
 /* Loads and stores of any alignment, of memory that is also read as scalars. */
 typedef real vector __attribute__((vector_size(VECTOR_BYTES)));
 #if NNCORE_DOUBLE
@@ -274,7 +280,7 @@ static ALWAYS_INLINE void tile_rows(int rows, const int vectors, int unit, ptrdi
 
 /* The tile's rows lie `step` apart. Columns beyond the `cols` wanted are computed too, up to a whole
    vector, and to be ignored: b must be readable there, and the tile writable. */
-static void multiply_tile(int rows, int cols, int unit, ptrdiff_t k, const real *a,
+static ONLY_ONCE void multiply_tile(int rows, int cols, int unit, ptrdiff_t k, const real *a,
                           ptrdiff_t a_step, const real *b, ptrdiff_t b_step, real *tile,
                           ptrdiff_t step, int add)
 {
@@ -372,7 +378,7 @@ static void multiply_and_ask(int unit, ptrdiff_t k, const real *a, ptrdiff_t a_s
 }
 
 /* A tile of all its rows and columns whose numbers need no second look; it may ask (NULL: not). */
-static void multiply_and_finish(int unit, ptrdiff_t k, const real *a, ptrdiff_t a_step, const real *b,
+static ONLY_ONCE void multiply_and_finish(int unit, ptrdiff_t k, const real *a, ptrdiff_t a_step, const real *b,
                                 ptrdiff_t b_step, const asked_rows *ask, const finished_rows *finish,
                                 ptrdiff_t row_at, ptrdiff_t col_at, const real *tile, ptrdiff_t step,
                                 int add)
@@ -393,7 +399,7 @@ static void multiply_and_finish_rows(int rows, ptrdiff_t k, const real *a, ptrdi
 {
     real *const none = finish->y; /* which is not read */
     if (rows == TILE_ROWS)
-        tile_body(TILE_ROWS, TILE_VECTORS, 0, 0, 0, finish, row_at, col_at, k, a, a_step, b, b_step, 0, none, 0, 0);
+        multiply_and_finish(0, k, a, a_step, b, b_step, 0, finish, row_at, col_at, none, 0, 0);
     else if (rows == TILE_ROWS / 3 * 2)
         tile_body(TILE_ROWS / 3 * 2, TILE_VECTORS, 0, 0, 0, finish, row_at, col_at, k, a, a_step, b, b_step, 0, none, 0, 0);
     else
@@ -677,6 +683,7 @@ static ALWAYS_INLINE void transpose_to_vectors(const ptrdiff_t cols, const real 
 #define NNCORE_VECTOR_EXTENSIONS 0
 #define prefetch_to_read(p) ((void)(p))
 #define prefetch_to_read_later(p) ((void)(p))
+#define ONLY_ONCE
 
 
 static void multiply_tile(int rows, int cols, int unit, ptrdiff_t k, const real *a,
@@ -837,8 +844,8 @@ static void transpose_square(const real *from, ptrdiff_t from_step, real *to, pt
    cache lines of `from` at a time: with rows a power of two apart they would push each other out of
    the cache before they are used up. Strips go along their rows, as memory likes to be read: so few
    fit. */
-static void transpose(const real *from, ptrdiff_t from_step, ptrdiff_t rows, ptrdiff_t cols, real *to,
-                      ptrdiff_t to_step)
+static ONLY_ONCE void transpose(const real *from, ptrdiff_t from_step, ptrdiff_t rows, ptrdiff_t cols,
+                                real *to, ptrdiff_t to_step)
 {
     const ptrdiff_t line = 64 / sizeof(real);
     ptrdiff_t i, p, q, first = 0, stop;
