@@ -409,42 +409,25 @@ cdef inline void turn_strips(const real* z, Py_ssize_t rows, Py_ssize_t cols,
         rows -= n
 
 
-cdef void turn_back_wide(const real* strips, Py_ssize_t rows, Py_ssize_t cols,
-                         real* y) noexcept nogil:
-    # A row's vector also writes on what the next rows, up to three, then overwrite.
+cdef inline void turn_back(const real* strips, Py_ssize_t rows, Py_ssize_t cols,
+                           real* y) noexcept nogil:
+    # What is written beyond a row's end lies in the rows behind, at most three of them, and is
+    # then written over.
     cdef Py_ssize_t n, first
+    cdef bint wide = VECTOR_BYTES == 64 and 4 <= cols <= LANES_PER_VECTOR
     while rows > 0:
-        n = STRIP if STRIP < rows else rows
-        first = smaller(rows - 3, n) // 4 * 4 if rows > 3 else 0
-        transpose_few_rows(strips, STRIP, cols, first, y)
+        n = smaller(STRIP, rows)
+        if wide:
+            first = smaller(larger(rows - 3, 0) // 4 * 4, n)
+            transpose_few_rows(strips, STRIP, cols, first, y)
+        else:
+            first = smaller(in_squares(rows, cols), n)
+            transpose_squares(strips, STRIP, cols, first, y, cols)
         if first < n:
             transpose(strips + first, STRIP, cols, n - first, y + first * cols, cols)
         y += STRIP * cols
         strips += cols * STRIP
         rows -= STRIP
-
-
-cdef inline void turn_back_squares(const real* strips, Py_ssize_t rows, Py_ssize_t cols,
-                                   real* y) noexcept nogil:
-    cdef Py_ssize_t n, squares
-    while rows > 0:
-        n = STRIP if STRIP < rows else rows
-        squares = in_squares(rows, cols)
-        squares = n if n < squares else squares
-        transpose_squares(strips, STRIP, cols, squares, y, cols)
-        if squares < n:
-            transpose(strips + squares, STRIP, cols, n - squares, y + squares * cols, cols)
-        y += STRIP * cols
-        strips += cols * STRIP
-        rows -= STRIP
-
-
-cdef inline void turn_back(const real* strips, Py_ssize_t rows, Py_ssize_t cols,
-                           real* y) noexcept nogil:
-    if VECTOR_BYTES == 64 and 4 <= cols <= LANES_PER_VECTOR:
-        turn_back_wide(strips, rows, cols, y)
-    else:
-        turn_back_squares(strips, rows, cols, y)
 
 
 cdef inline void exponentials_strips(const real* z, Strips* s, Py_ssize_t rows,

@@ -477,7 +477,7 @@ cdef inline void set_next_a(const Matmul* mm, Block* at, Py_ssize_t end,
     at.next_from = end - (at.ps // TILE_ROWS // each // tiles_of(cols, TILE_COLS) + 1) * TILE_ROWS
 
 
-cdef inline void ask_for_next(const Matmul* mm, Block* at, asked_rows* ask) noexcept nogil:
+cdef inline void ask_for_next(Block* at, asked_rows* ask) noexcept nogil:
     # A tile's share of that.
     cdef Py_ssize_t most = smaller(ask.n + NEXT_PIECES, MOST_ASKED)
     while at.next_lines >= TILE_ROWS and ask.n < most:
@@ -540,7 +540,7 @@ cdef inline void multiply_rows(const Matmul* mm, Block* at, Py_ssize_t first, Py
                 ask_for(&ask, a_of(mm, i_now + TILE_ROWS, at.p0) + j // TILE_COLS * at.asked,
                         mm.a_step, at.asked)
             if whole and at.next_lines > 0 and i >= at.next_from:
-                ask_for_next(mm, at, &ask)
+                ask_for_next(at, &ask)
             asks = ask.n > 0
             if finishes:
                 done += TILE_COLS
@@ -687,8 +687,10 @@ cdef void multiply_small(const Matmul* mm, real* scratch) noexcept nogil:
     cdef Py_ssize_t done            # the columns before need no epilogue
     cdef const real* a = mm.a
     cdef const real* b = mm.b
+    cdef const real* last = NULL    # the last tile's panel of b, where it is packed
+    cdef const real* panel
     cdef real* c = scratch
-    cdef bint finishes
+    cdef bint finishes, packed
     if mm.b_transposed:
         j = 0
         while j + TILE_COLS <= n:
@@ -698,6 +700,7 @@ cdef void multiply_small(const Matmul* mm, real* scratch) noexcept nogil:
     if tail and (mm.b_transposed or not mm.b_slack):
         j = n - tail
         pack_cols(b + (j * b_step if mm.b_transposed else j), b_step, mm.b_transposed, k, tail, c)
+        last = c
         c += TILE_COLS * k
     if mm.b_transposed:
         b = scratch
@@ -709,19 +712,19 @@ cdef void multiply_small(const Matmul* mm, real* scratch) noexcept nogil:
         rows = smaller(most, mm.m - i)
         finishes = mm.finish != NULL and not mm.a_transposed and rows % (TILE_ROWS // 3) == 0
         done = j = 0
+        panel = b
         while j < n:
             cols = smaller(TILE_COLS, n - j)
             if finishes and cols == TILE_COLS:
-                multiply_and_finish_rows(<int>rows, k, a, mm.a_step, b + j // TILE_COLS * to_next,
-                                         b_step, mm.finish, i, j)
+                multiply_and_finish_rows(<int>rows, k, a, mm.a_step, panel, b_step, mm.finish, i,
+                                         j)
                 done += TILE_COLS
-            elif cols == tail and not mm.b_slack:
-                multiply_tile(<int>rows, <int>cols, mm.a_transposed, k, a, mm.a_step,
-                              c - TILE_COLS * k, TILE_COLS, c + held * step + j, step, False)
             else:
+                packed = last != NULL and cols < TILE_COLS
                 multiply_tile(<int>rows, <int>cols, mm.a_transposed, k, a, mm.a_step,
-                              b + j // TILE_COLS * to_next, b_step, c + held * step + j, step,
-                              False)
+                              last if packed else panel, TILE_COLS if packed else b_step,
+                              c + held * step + j, step, False)
+            panel += to_next
             j += TILE_COLS
         a += rows if mm.a_transposed else rows * mm.a_step
         i += rows

@@ -281,8 +281,8 @@ static ALWAYS_INLINE void tile_rows(int rows, const int vectors, int unit, ptrdi
 /* The tile's rows lie `step` apart. Columns beyond the `cols` wanted are computed too, up to a whole
    vector, and to be ignored: b must be readable there, and the tile writable. */
 static ONLY_ONCE void multiply_tile(int rows, int cols, int unit, ptrdiff_t k, const real *a,
-                          ptrdiff_t a_step, const real *b, ptrdiff_t b_step, real *tile,
-                          ptrdiff_t step, int add)
+                                    ptrdiff_t a_step, const real *b, ptrdiff_t b_step, real *tile,
+                                    ptrdiff_t step, int add)
 {
     if (cols <= LANES_PER_VECTOR)
         tile_rows(rows, 1, unit, k, a, a_step, b, b_step, tile, step, add);
@@ -378,10 +378,10 @@ static void multiply_and_ask(int unit, ptrdiff_t k, const real *a, ptrdiff_t a_s
 }
 
 /* A tile of all its rows and columns whose numbers need no second look; it may ask (NULL: not). */
-static ONLY_ONCE void multiply_and_finish(int unit, ptrdiff_t k, const real *a, ptrdiff_t a_step, const real *b,
-                                ptrdiff_t b_step, const asked_rows *ask, const finished_rows *finish,
-                                ptrdiff_t row_at, ptrdiff_t col_at, const real *tile, ptrdiff_t step,
-                                int add)
+static ONLY_ONCE void multiply_and_finish(int unit, ptrdiff_t k, const real *a, ptrdiff_t a_step,
+                                          const real *b, ptrdiff_t b_step, const asked_rows *ask,
+                                          const finished_rows *finish, ptrdiff_t row_at,
+                                          ptrdiff_t col_at, const real *tile, ptrdiff_t step, int add)
 {
     if (unit)
         tile_body(TILE_ROWS, TILE_VECTORS, 1, 0, ask, finish, row_at, col_at, k, a, a_step, b, b_step, 0,
@@ -633,14 +633,12 @@ static ALWAYS_INLINE void transpose_to_vectors(const ptrdiff_t cols, const real 
                                                ptrdiff_t from_step, real *to, ptrdiff_t to_step)
 {
     const __mmask8 some = (__mmask8)((1 << cols) - 1);
+    vector column[4];
     int i;
 #if NNCORE_DOUBLE
     __m512d row[4], low01, high01, low23, high23;
 #define LOAD(i) (cols == 4 ? _mm256_loadu_pd(from + (i) * from_step)                             \
                            : _mm256_maskz_loadu_pd(some, from + (i) * from_step))
-#define PUT(p, v)                                                                                \
-    if (cols > p)                                                                                \
-    _mm512_storeu_pd(to + (p) * to_step, v)
     /* Rows in this order, 0 2 | 1 3 | 4 6 | 5 7: the last shuffle takes every other pair. */
 #pragma GCC unroll 4
     for (i = 0; i < 4; i++)
@@ -648,17 +646,14 @@ static ALWAYS_INLINE void transpose_to_vectors(const ptrdiff_t cols, const real 
                                     LOAD(i + i / 2 * 2 + 2), 1);
     low01 = _mm512_unpacklo_pd(row[0], row[1]), high01 = _mm512_unpackhi_pd(row[0], row[1]);
     low23 = _mm512_unpacklo_pd(row[2], row[3]), high23 = _mm512_unpackhi_pd(row[2], row[3]);
-    PUT(0, _mm512_shuffle_f64x2(low01, low23, 0x88));
-    PUT(1, _mm512_shuffle_f64x2(high01, high23, 0x88));
-    PUT(2, _mm512_shuffle_f64x2(low01, low23, 0xdd));
-    PUT(3, _mm512_shuffle_f64x2(high01, high23, 0xdd));
+    column[0] = (vector)_mm512_shuffle_f64x2(low01, low23, 0x88);
+    column[1] = (vector)_mm512_shuffle_f64x2(high01, high23, 0x88);
+    column[2] = (vector)_mm512_shuffle_f64x2(low01, low23, 0xdd);
+    column[3] = (vector)_mm512_shuffle_f64x2(high01, high23, 0xdd);
 #else
     __m512 row[4], low01, high01, low23, high23;
 #define LOAD(i) (cols == 4 ? _mm_loadu_ps(from + (i) * from_step)                                \
                            : _mm_maskz_loadu_ps(some, from + (i) * from_step))
-#define PUT(p, v)                                                                                \
-    if (cols > p)                                                                                \
-    _mm512_storeu_ps(to + (p) * to_step, v)
 #pragma GCC unroll 4
     for (i = 0; i < 4; i++) {
         row[i] = _mm512_castps128_ps512(LOAD(i));
@@ -668,13 +663,16 @@ static ALWAYS_INLINE void transpose_to_vectors(const ptrdiff_t cols, const real 
     }
     low01 = _mm512_unpacklo_ps(row[0], row[1]), high01 = _mm512_unpackhi_ps(row[0], row[1]);
     low23 = _mm512_unpacklo_ps(row[2], row[3]), high23 = _mm512_unpackhi_ps(row[2], row[3]);
-    PUT(0, _mm512_shuffle_ps(low01, low23, 0x44));
-    PUT(1, _mm512_shuffle_ps(low01, low23, 0xee));
-    PUT(2, _mm512_shuffle_ps(high01, high23, 0x44));
-    PUT(3, _mm512_shuffle_ps(high01, high23, 0xee));
+    column[0] = (vector)_mm512_shuffle_ps(low01, low23, 0x44);
+    column[1] = (vector)_mm512_shuffle_ps(low01, low23, 0xee);
+    column[2] = (vector)_mm512_shuffle_ps(high01, high23, 0x44);
+    column[3] = (vector)_mm512_shuffle_ps(high01, high23, 0xee);
 #endif
 #undef LOAD
-#undef PUT
+#pragma GCC unroll 4
+    for (i = 0; i < 4; i++)
+        if (i < cols)
+            *(loose_vector *)(to + i * to_step) = column[i];
 }
 #endif
 

@@ -66,6 +66,11 @@ cdef Py_ssize_t out_of(Py_ssize_t end, const long long* numbers, Py_ssize_t n) n
     return -1
 
 
+cdef inline Py_ssize_t turned_at(const Instruction* s) noexcept nogil:
+    # Where in the scratch, behind a joint update's gradients, what is turned lies.
+    return round_up(s.both + 2 * LINE, 64)
+
+
 cdef inline bint is_plain(const Source* s) noexcept nogil:
     # Is each row as the kernels read it?
     return s.code == (9 if IS_DOUBLE else 8) and s.col_step == sizeof(real)
@@ -360,7 +365,7 @@ cdef class Executor:
                     s.both = self.joint_update(s) if s.update else 0
                     if s.both > 0:
                         s.few = few_dense_backward_weights
-                    needed = max(needed, self.turned_at(s)
+                    needed = max(needed, turned_at(s)
                                  + (LANES_PER_VECTOR * s.n_in if is_turned(s.n_in, s.n_out) else 0))
         self.scratch_step = round_up(needed, 64)
         self.loss_part = round_up(loss_cols * self.capacity, 64)
@@ -395,10 +400,6 @@ cdef class Executor:
                         and (s.b == NULL or (first, size) != (s.b_at, s.n_out)):
                     return 0
         return smaller(end, self.n_parameters) - s.w_at
-
-    cdef inline Py_ssize_t turned_at(self, const Instruction* s) noexcept nogil:
-        # Where, behind a joint update's gradients, what is turned lies.
-        return round_up(s.both + 2 * LINE, 64)
 
     cdef void provide(self, int threads) except *:
         # Scratch for so many threads: first the loss's, then each thread's.
@@ -1128,7 +1129,7 @@ cdef void few_dense_backward_weights(Executor e, const Instruction* s,
                                      Py_ssize_t rows) noexcept nogil:
     cdef real* db = e.scratch + (s.b_at - s.w_at) if s.b else NULL
     dense_backward_weights_short(e.x_now if s.x_is_input else s.x, s.dz, e.scratch, db, rows,
-                                 s.n_in, s.n_out, e.scratch + e.turned_at(s))
+                                 s.n_in, s.n_out, e.scratch + turned_at(s))
     if e.update.keeps_zeros:
         update(&e.update, e.scratch, s.w_at, s.both)
     else:   # what is 0 between w and b would become 0 / 0
