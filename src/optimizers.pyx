@@ -4,7 +4,11 @@
 # To add one: its name in the enum and in OPTIMIZERS (with its number of slots), its loop,
 # and its line in update_function(). Each loop reads and writes every number once. A sum of two
 # products is written fused(): left to itself the compiler may fuse one in a loop's vectors and the
-# other at its end, and how many numbers are updated together would show.
+# other at its end, and how many numbers are updated together would show. Where there is a division
+# the numbers go by QUOTIENTS: what is divided by what, all the quotients, what becomes of them.
+
+cdef extern from "quotients.h" nogil:
+    void divide(restricted a, const_restricted b, Py_ssize_t n)     # a_i /= b_i
 
 cdef enum:
     SGD, MOMENTUM, NESTEROV, ADAGRAD, RMSPROP, RMSPROP_FULL, ADAM, AMSGRAD
@@ -18,6 +22,7 @@ HYPER = ("momentum", "rho", "epsilon", "beta_1", "beta_2", "centered", "weight_d
 
 cdef enum:
     POWERS = 64
+    QUOTIENTS = 64
 
 ctypedef struct Powers:
     # Powers of one number: beta^high_t for the last high_t, a multiple of POWERS, that was asked
@@ -91,10 +96,22 @@ cdef void update_adagrad(const Update* u, const_restricted g, restricted w, rest
                          restricted s1, restricted s2, Py_ssize_t n) noexcept nogil:
     # a += g^2;  w -= rate g / sqrt(a + epsilon)        (Duchi et al. 2011)
     cdef real rate = u.rate, decay = u.decay, epsilon = u.epsilon
-    cdef Py_ssize_t i
-    for i in range(n):
-        a[i] = a[i] + g[i] * g[i]
-        w[i] = w[i] - w[i] * decay - rate * g[i] / sqrt_(a[i] + epsilon)
+    cdef real top[QUOTIENTS]
+    cdef real bottom[QUOTIENTS]
+    cdef Py_ssize_t i, now
+    while n > 0:
+        now = smaller(n, QUOTIENTS)
+        for i in range(now):
+            a[i] = a[i] + g[i] * g[i]
+            top[i] = rate * g[i]
+            bottom[i] = sqrt_(a[i] + epsilon)
+        divide(top, bottom, now)
+        for i in range(now):
+            w[i] = w[i] - w[i] * decay - top[i]
+        g += now
+        w += now
+        a += now
+        n -= now
 
 
 cdef void update_rmsprop(const Update* u, const_restricted g, restricted w, restricted v,
@@ -102,10 +119,22 @@ cdef void update_rmsprop(const Update* u, const_restricted g, restricted w, rest
     # v = rho v + (1 - rho) g^2;  w -= rate g / sqrt(v + epsilon)        (Hinton, lecture 6e)
     cdef real rate = u.rate, decay = u.decay, epsilon = u.epsilon, rho = u.rho
     cdef real less_rho = u.less_rho
-    cdef Py_ssize_t i
-    for i in range(n):
-        v[i] = fused(rho, v[i], less_rho * (g[i] * g[i]))
-        w[i] = w[i] - w[i] * decay - rate * g[i] / sqrt_(v[i] + epsilon)
+    cdef real top[QUOTIENTS]
+    cdef real bottom[QUOTIENTS]
+    cdef Py_ssize_t i, now
+    while n > 0:
+        now = smaller(n, QUOTIENTS)
+        for i in range(now):
+            v[i] = fused(rho, v[i], less_rho * (g[i] * g[i]))
+            top[i] = rate * g[i]
+            bottom[i] = sqrt_(v[i] + epsilon)
+        divide(top, bottom, now)
+        for i in range(now):
+            w[i] = w[i] - w[i] * decay - top[i]
+        g += now
+        w += now
+        v += now
+        n -= now
 
 
 cdef void update_rmsprop_full(const Update* u, const_restricted g, restricted w, restricted v,
@@ -115,12 +144,26 @@ cdef void update_rmsprop_full(const Update* u, const_restricted g, restricted w,
     cdef real rate = u.rate, decay = u.decay, epsilon = u.epsilon, rho = u.rho
     cdef real less_rho = u.less_rho
     cdef real momentum = u.momentum, centered = u.centered
-    cdef Py_ssize_t i
-    for i in range(n):
-        v[i] = fused(rho, v[i], less_rho * (g[i] * g[i]))
-        a[i] = centered * fused(rho, a[i], less_rho * g[i])
-        m[i] = momentum * m[i] + rate * g[i] / sqrt_(v[i] - a[i] * a[i] + epsilon)
-        w[i] = w[i] - w[i] * decay - m[i]
+    cdef real top[QUOTIENTS]
+    cdef real bottom[QUOTIENTS]
+    cdef Py_ssize_t i, now
+    while n > 0:
+        now = smaller(n, QUOTIENTS)
+        for i in range(now):
+            v[i] = fused(rho, v[i], less_rho * (g[i] * g[i]))
+            a[i] = centered * fused(rho, a[i], less_rho * g[i])
+            top[i] = rate * g[i]
+            bottom[i] = sqrt_(v[i] - a[i] * a[i] + epsilon)
+        divide(top, bottom, now)
+        for i in range(now):
+            m[i] = momentum * m[i] + top[i]
+            w[i] = w[i] - w[i] * decay - m[i]
+        g += now
+        w += now
+        v += now
+        a += now
+        m += now
+        n -= now
 
 
 cdef void update_adam(const Update* u, const_restricted g, restricted w, restricted m,
@@ -129,11 +172,24 @@ cdef void update_adam(const Update* u, const_restricted g, restricted w, restric
     # with both bias corrections in rate        (Kingma and Ba 2015, end of section 2)
     cdef real rate = u.rate, decay = u.decay, epsilon = u.epsilon
     cdef real less_beta_1 = u.less_beta_1, less_beta_2 = u.less_beta_2
-    cdef Py_ssize_t i
-    for i in range(n):
-        m[i] = m[i] + (g[i] - m[i]) * less_beta_1
-        v[i] = v[i] + (g[i] * g[i] - v[i]) * less_beta_2
-        w[i] = w[i] - w[i] * decay - rate * m[i] / (sqrt_(v[i]) + epsilon)
+    cdef real top[QUOTIENTS]
+    cdef real bottom[QUOTIENTS]
+    cdef Py_ssize_t i, now
+    while n > 0:
+        now = smaller(n, QUOTIENTS)
+        for i in range(now):
+            m[i] = m[i] + (g[i] - m[i]) * less_beta_1
+            v[i] = v[i] + (g[i] * g[i] - v[i]) * less_beta_2
+            top[i] = rate * m[i]
+            bottom[i] = sqrt_(v[i]) + epsilon
+        divide(top, bottom, now)
+        for i in range(now):
+            w[i] = w[i] - w[i] * decay - top[i]
+        g += now
+        w += now
+        m += now
+        v += now
+        n -= now
 
 
 cdef void update_amsgrad(const Update* u, const_restricted g, restricted w, restricted m,
@@ -141,12 +197,26 @@ cdef void update_amsgrad(const Update* u, const_restricted g, restricted w, rest
     # Adam with the largest v so far in the denominator        (Reddi et al. 2018)
     cdef real rate = u.rate, decay = u.decay, epsilon = u.epsilon
     cdef real less_beta_1 = u.less_beta_1, less_beta_2 = u.less_beta_2
-    cdef Py_ssize_t i
-    for i in range(n):
-        m[i] = m[i] + (g[i] - m[i]) * less_beta_1
-        v[i] = v[i] + (g[i] * g[i] - v[i]) * less_beta_2
-        h[i] = h[i] if h[i] > v[i] else v[i]
-        w[i] = w[i] - w[i] * decay - rate * m[i] / (sqrt_(h[i]) + epsilon)
+    cdef real top[QUOTIENTS]
+    cdef real bottom[QUOTIENTS]
+    cdef Py_ssize_t i, now
+    while n > 0:
+        now = smaller(n, QUOTIENTS)
+        for i in range(now):
+            m[i] = m[i] + (g[i] - m[i]) * less_beta_1
+            v[i] = v[i] + (g[i] * g[i] - v[i]) * less_beta_2
+            h[i] = h[i] if h[i] > v[i] else v[i]
+            top[i] = rate * m[i]
+            bottom[i] = sqrt_(h[i]) + epsilon
+        divide(top, bottom, now)
+        for i in range(now):
+            w[i] = w[i] - w[i] * decay - top[i]
+        g += now
+        w += now
+        m += now
+        v += now
+        h += now
+        n -= now
 
 
 cdef update_pointer update_function(int kind) noexcept nogil:
