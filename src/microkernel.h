@@ -180,13 +180,16 @@ static ALWAYS_INLINE void tile_body(const int rows, const int vectors, const int
 {
     vector sum[TILE_ROWS][TILE_VECTORS];
     int i, v, asked = 0;
-    ptrdiff_t p = 0, stop = k;
+    ptrdiff_t p = 0, stop = k, three = 3 * a_step;
+    /* Four rows from each address: with 0, 1, 2 and 3 steps. */
+    const real *a4 = a + 4 * a_step, *a8 = a + 8 * a_step;
 
 #pragma GCC unroll 12
     for (i = 0; i < rows; i++)
 #pragma GCC unroll 4
         for (v = 0; v < vectors; v++)
             sum[i][v] = (vector){0};
+    __asm__("" : "+r"(three));
     do {
         if (ask) {
             ask_for_row(ask, asked++);
@@ -207,15 +210,22 @@ static ALWAYS_INLINE void tile_body(const int rows, const int vectors, const int
                 for (v = 0; v < vectors; v++)
                     prefetch_to_read_later(b + 64 * b_step + v * LANES_PER_VECTOR);
             }
+            /* An address a row would need more registers than there are; left to itself the compiler
+               keeps some where it takes a multiplier's place to fetch them from. */
+            if (!unit && rows > 8)
+                __asm__("" : "+r"(a), "+r"(a4), "+r"(a8));
+            else if (!unit && rows > 4)
+                __asm__("" : "+r"(a), "+r"(a4));
 #pragma GCC unroll 12
             for (i = 0; i < rows; i++) {
-                const real one = unit ? a[i] : a[i * a_step];
+                const real *const four = i < 4 ? a : i < 8 ? a4 : a8;
+                const real one = unit ? a[i] : four[i % 4 == 3 ? three : i % 4 * a_step];
                 const vector all = one - (vector){0};
 #pragma GCC unroll 4
                 for (v = 0; v < vectors; v++)
                     sum[i][v] = MULTIPLY_ADD(all, row[v], sum[i][v]);
             }
-            a += unit ? a_step : 1;
+            a += unit ? a_step : 1, a4++, a8++;
         }
     } while (ask && asked < TILE_ROWS);
     if (!finish) {
