@@ -6,3 +6,4 @@ cdef void parallel(void (*part)(void*, int) noexcept nogil, void* context,
 cdef double seconds() noexcept nogil
 cdef int num_threads() noexcept nogil
 cdef int l1_ways() noexcept nogil
+cdef long long l2_bytes() noexcept nogil

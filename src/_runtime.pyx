@@ -12,7 +12,10 @@ cdef extern from "threads.h" nogil:
 
 cdef extern from "cpu.h" nogil:
     int nncore_cpu_levels()
-    int nncore_l1_ways()
+    ctypedef struct nncore_caches:
+        int l1_ways
+        long long l2_bytes
+    nncore_caches nncore_cpu_caches()
     const char* nncore_compiler()
 
 cdef extern from "_built.h":
@@ -34,7 +37,11 @@ cdef int num_threads() noexcept nogil:
 
 
 cdef int l1_ways() noexcept nogil:
-    return nncore_l1_ways()
+    return nncore_cpu_caches().l1_ways
+
+
+cdef long long l2_bytes() noexcept nogil:
+    return nncore_cpu_caches().l2_bytes
 
 
 def cpu_levels():

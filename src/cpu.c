@@ -43,37 +43,41 @@ int nncore_x86_levels(nncore_cpuid cpuid, nncore_xgetbv xgetbv)
     return levels;
 }
 
-/* A leaf that describes the caches, one a sub-leaf, until one of type 0: the ways of level 1's for data
-   (type 1), or 0. */
-static int l1_ways_in(nncore_cpuid cpuid, unsigned leaf)
+/* A leaf that describes the caches, one a sub-leaf, until one of type 0: adds what it says of those for data
+   (type 1) or for both (3). */
+static void caches_in(nncore_cpuid cpuid, unsigned leaf, nncore_caches *caches)
 {
     unsigned r[4], sub;
     for (sub = 0; sub < 16; sub++) {
+        unsigned type, level, ways;
         cpuid(leaf, sub, r);
-        if ((r[0] & 31) == 0)
+        type = r[0] & 31, level = r[0] >> 5 & 7, ways = (r[1] >> 22) + 1;
+        if (type == 0)
             break;
-        if ((r[0] & 31) == 1 && (r[0] >> 5 & 7) == 1)
-            return (int)(r[1] >> 22) + 1;
+        if (type == 1 && level == 1)
+            caches->l1_ways = (int)ways;
+        if (type != 2 && level == 2) /* ways x partitions x bytes of a line x sets */
+            caches->l2_bytes = (long long)ways * ((r[1] >> 12 & 1023) + 1) * ((r[1] & 4095) + 1) *
+                               ((long long)r[2] + 1);
     }
-    return 0;
 }
 
-int nncore_x86_l1_ways(nncore_cpuid cpuid)
+nncore_caches nncore_x86_caches(nncore_cpuid cpuid)
 {
     /* Intel describes its caches in leaf 4, AMD, where TOPOEXT says so, in the same words in leaf
        0x8000001d. */
+    nncore_caches caches = {0, 0};
     unsigned r[4];
-    int ways = 0;
     cpuid(0, 0, r);
     if (r[0] >= 4)
-        ways = l1_ways_in(cpuid, 4);
+        caches_in(cpuid, 4, &caches);
     cpuid(0x80000000u, 0, r);
-    if (ways == 0 && r[0] >= 0x8000001du) {
+    if (caches.l1_ways == 0 && r[0] >= 0x8000001du) {
         cpuid(0x80000001u, 0, r);
         if (HAS(r[2], 22))
-            ways = l1_ways_in(cpuid, 0x8000001du);
+            caches_in(cpuid, 0x8000001du, &caches);
     }
-    return ways;
+    return caches;
 }
 
 #if defined(__x86_64__) || defined(_M_X64)
@@ -107,9 +111,9 @@ int nncore_cpu_levels(void)
     return nncore_x86_levels(cpuid, xgetbv0);
 }
 
-int nncore_l1_ways(void)
+nncore_caches nncore_cpu_caches(void)
 {
-    return nncore_x86_l1_ways(cpuid);
+    return nncore_x86_caches(cpuid);
 }
 
 #else
@@ -123,9 +127,10 @@ int nncore_cpu_levels(void)
 #endif
 }
 
-int nncore_l1_ways(void)
+nncore_caches nncore_cpu_caches(void)
 {
-    return 0;
+    const nncore_caches unknown = {0, 0};
+    return unknown;
 }
 
 #endif

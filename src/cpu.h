@@ -14,10 +14,14 @@ typedef void (*nncore_cpuid)(unsigned leaf, unsigned sub, unsigned *registers);
 typedef uint64_t (*nncore_xgetbv)(void);
 int nncore_x86_levels(nncore_cpuid cpuid, nncore_xgetbv xgetbv);
 
-/* In how many ways the L1 data cache of this processor is associative: it keeps so many lines whose addresses
-   are a multiple of 4 KB apart. 0: not known. */
-int nncore_l1_ways(void);
-int nncore_x86_l1_ways(nncore_cpuid cpuid);
+/* The caches of this processor. 0: not known. */
+typedef struct {
+    int l1_ways;        /* of the L1 data cache: it keeps so many lines a multiple of 4 KB apart */
+    long long l2_bytes;
+} nncore_caches;
+
+nncore_caches nncore_cpu_caches(void);
+nncore_caches nncore_x86_caches(nncore_cpuid cpuid);
 
 /* The compiler that built the library, as text. */
 const char *nncore_compiler(void);

@@ -387,14 +387,16 @@ def peak_gflops(double seconds=0.05):
             rounds *= 2
 
 
-def set_cache_ways(int ways):
-    """Count on an L1 cache of so many ways from now on (0: not known); return those before.
+def set_caches(int ways, long long size):
+    """Count on an L1 cache of so many ways and so many bytes of L2; return those before.
 
-    For the tests: a matmul copies a's rows, or reads them where they lie, and gives the same bits.
+    0: not known. For the tests: a matmul copies a's rows, or reads them where they lie, and has
+    blocks of another size, and gives the same bits.
     """
-    global cache_ways
-    before = cache_ways
+    global cache_ways, cache_bytes
+    before = cache_ways, cache_bytes
     cache_ways = ways
+    cache_bytes = size
     return before
 
 

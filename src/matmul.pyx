@@ -73,8 +73,12 @@ cdef extern from "microkernel.h" nogil:
                            Py_ssize_t cols, real* to, Py_ssize_t to_step)
 
 cdef enum:
-    ONLY_B_BYTES = 512 << 10    # of the only block of b, for the L2 cache
+    # For an L2 cache of 1 MB (see of_l2()):
+    ONLY_B_BYTES = 512 << 10    # of the only block of b
     B_BYTES = 384 << 10     # of one of several, which shares it with the next one's beginning
+    A_TILES = 8             # of rows of a that are copied together: whole cache lines
+    # For every processor:
+    MOST_A_TILES = 16
     LONG_B_BYTES = 8 << 20  # where each block has its a copied: the fewer blocks, the fewer copies;
     GROUP_BYTES = 512 << 10     # then of b's panels that several tiles of rows use in turn
     MAX_RUN = 512           # of products that are summed one after the other
@@ -85,7 +89,6 @@ cdef enum:
     MAX_BLOCK_TILES = 64
     UNFINISHED_ROWS = 1032  # whose sums wait for the next block of p: whole tiles
     NARROW_TILES = 8        # of rows of a narrow result, that the epilogue gets at once
-    A_TILES = 8             # of rows of a that are copied together: whole cache lines
     SHORT_SUMS = 64         # products, beside which an update takes long
     SMALL_TILES = 4         # of columns of a result that is computed without blocks
     NARROW_PANEL = 64       # rows of a result of one vector, that the epilogue gets at once
@@ -157,6 +160,17 @@ cdef inline Py_ssize_t block_p(Py_ssize_t k) noexcept nogil:
     return k if k <= MAX_BLOCK_P else MAX_BLOCK_P // run * run
 
 
+# Of the processor that imported this (where they differ, only the speed does; 0 where nobody knows):
+# how many lines whose addresses are a multiple of 4 KB apart the L1 cache keeps; bytes of L2.
+cdef int cache_ways = l1_ways()
+cdef long long cache_bytes = l2_bytes()
+
+
+cdef inline Py_ssize_t of_l2(Py_ssize_t size) noexcept nogil:
+    # A size for 1 MB of L2 cache, for this one; twice as much where there are 2 MB.
+    return 2 * size if cache_bytes >= 2 << 20 else size
+
+
 cdef inline Py_ssize_t tiles_within(Py_ssize_t size, Py_ssize_t p) noexcept nogil:
     # How many tiles' columns of b, of p numbers each, so many bytes hold; at least one.
     cdef Py_ssize_t numbers = size // <Py_ssize_t>sizeof(real)
@@ -169,10 +183,10 @@ cdef inline Py_ssize_t block_cols(Py_ssize_t n, Py_ssize_t k, Py_ssize_t p,
     cdef Py_ssize_t tiles = tiles_of(n, TILE_COLS), most
     if pack_a:
         most = tiles_within(LONG_B_BYTES, p)
-    elif tiles <= tiles_within(ONLY_B_BYTES, k):
+    elif tiles <= tiles_within(of_l2(ONLY_B_BYTES), k):
         most = tiles
     else:
-        most = tiles_within(B_BYTES, p)
+        most = tiles_within(of_l2(B_BYTES), p)
     most = larger(smaller(most, MAX_BLOCK_TILES), 1)
     return larger(tiles_of(tiles, larger(tiles_of(tiles, most), 1)), 1) * TILE_COLS
 
@@ -200,12 +214,7 @@ cdef Py_ssize_t scratch_size(Py_ssize_t m, Py_ssize_t n, Py_ssize_t k) noexcept 
             * panel_step(smaller(cols, smaller(tiles_within(LONG_B_BYTES, half), MAX_BLOCK_TILES)
                                  * TILE_COLS))
     return round_up(b, 64) + round_up(larger(c, unfinished), 64) \
-        + A_TILES * round_up(TILE_ROWS * smaller(k, MAX_BLOCK_P), 64)
-
-
-# How many lines whose addresses are a multiple of 4 KB apart the L1 cache keeps (of the processor
-# that imported this: where they differ, only the speed does); 0 where nobody knows.
-cdef int cache_ways = l1_ways()
+        + MOST_A_TILES * round_up(TILE_ROWS * smaller(k, MAX_BLOCK_P), 64)
 
 
 cdef inline bint packs_a(bint transposed, Py_ssize_t a_step, Py_ssize_t n,
@@ -377,7 +386,7 @@ cdef Layout layout_of(const Matmul* mm, Py_ssize_t m, Py_ssize_t n) noexcept nog
     at.pack_b = mm.b_transposed or (n > 4 * TILE_COLS and (m > 4 * TILE_ROWS or (
         m > TILE_ROWS and mm.k * mm.n * <Py_ssize_t>sizeof(real) > STREAMED)))
     at.a_size = round_up(TILE_ROWS * at.p_block, 64)
-    at.b_at = A_TILES * at.a_size if at.pack_a else 0
+    at.b_at = of_l2(A_TILES) * at.a_size if at.pack_a else 0
     at.c_at = at.b_at + round_up(at.p_block * round_up(smaller(n, at.col_block), TILE_COLS), 64)
     step = panel_step(smaller(at.col_block, n))
     if at.split:
@@ -472,7 +481,7 @@ cdef inline void set_next_a(const Matmul* mm, Block* at, Py_ssize_t end,
     at.next_step = mm.a_step
     at.next = a_of(mm, at.i0 + end, at.p0)
     at.next_lines = at.ps if end < at.m else 0
-    at.next_numbers = smaller(A_TILES * TILE_ROWS, at.m - end)
+    at.next_numbers = smaller(of_l2(A_TILES) * TILE_ROWS, at.m - end)
     at.next_at = 0
     at.next_from = end - (at.ps // TILE_ROWS // each // tiles_of(cols, TILE_COLS) + 1) * TILE_ROWS
 
@@ -650,7 +659,7 @@ cdef void multiply_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_ssiz
                 group = tiles_within(GROUP_BYTES, at.ps) * TILE_COLS
                 i = 0
                 while i < m:
-                    end = smaller(i + A_TILES * TILE_ROWS, m)
+                    end = smaller(i + of_l2(A_TILES) * TILE_ROWS, m)
                     pack_rows(a_of(mm, i0 + i, pb), mm.a_step, end - i, at.ps, at.a_panels,
                               at.a_size)
                     at.next_lines = 0   # what was not asked for is here now

@@ -317,6 +317,33 @@ def test_update_agrees_with_its_reference(name, dtype, decay):
         close(slots, slots_ref, dtype, relative=64, absolute=64)
 
 
+@pytest.mark.parametrize("n", [1, 7, 16, 17, 63, 64, 65, 4099])
+def test_an_updates_quotient_is_rounded_as_a_division_is(dtype, n):
+    """Of w -= rate g / sqrt(a + g^2 + epsilon), from w = 0, NumPy knows dividend and divisor."""
+    rng = np.random.default_rng(5)
+    rate, epsilon = np.array([1e-3, 1e-7], dtype)
+    g = (rng.choice([-2, -1, 1, 2], n) * 2.0 ** rng.integers(-10, 10, n)).astype(dtype)
+    a = (rng.random(n) * 4.0 ** rng.integers(-10, 10, n)).astype(dtype)
+    w, slots = np.zeros(n, dtype), a[None].copy()
+    kernels.update("adagrad", w, g, slots, learning_rate=float(rate), epsilon=float(epsilon))
+    np.testing.assert_array_equal(slots[0], a + g * g)
+    np.testing.assert_array_equal(w, -(rate * g / np.sqrt(slots[0] + epsilon)))
+
+
+@pytest.mark.parametrize("n", [5, 16, 70])
+def test_an_updates_quotient_of_what_is_not_finite(dtype, n):
+    """0 / 0, x / 0, x / infinity and the like are what a division makes of them, and no others."""
+    infinity = np.array(np.inf, dtype)
+    for g, a in ((0, 0), (1, infinity), (infinity, 1), (np.nan, 1), (1, -2), (1, -1)):
+        gs, slots = np.ones(n, dtype), np.ones((1, n), dtype)
+        gs[n // 2], slots[0, n // 2] = g, a
+        w = np.zeros(n, dtype)
+        kernels.update("adagrad", w, gs, slots, learning_rate=1.0, epsilon=0.0)
+        with np.errstate(all="ignore"):
+            wanted = -(gs / np.sqrt(slots[0]))
+        np.testing.assert_array_equal(w, wanted)
+
+
 SHAPES = [
     (1, 1, 1), (1, 64, 10), (2, 2, 2), (3, 5, 7), (12, 32, 32), (13, 33, 17), (32, 64, 64),
     (31, 300, 33), (128, 784, 128), (50, 520, 300), (300, 1000, 5), (3, 3, 700), (257, 129, 255),
@@ -342,16 +369,22 @@ def test_matmuls(rows, n_in, n_out, n_threads, dtype):
     close(db, dz64.sum(0), dtype, absolute=16, scale=math.sqrt(rows) + rows / 16)
 
 
-@pytest.fixture(params=[0, 64], ids=["copied", "in place"])
-def cache_ways(request, dtype):
-    """Let matmuls take rows a multiple of 4 KB apart to need copies, or not, whatever this CPU."""
+CACHES = {"copied": (0, 1 << 20), "in place": (64, 1 << 20), "large": (64, 2 << 20)}
+
+
+@pytest.fixture(params=CACHES)
+def caches(request, dtype):
+    """Let matmuls take rows a multiple of 4 KB apart to need copies, or not, whatever this CPU.
+
+    And blocks be those of an L2 cache of 1 MB, or of 2.
+    """
     core = runtime.core(dtype)
-    before = core.set_cache_ways(request.param)
+    before = core.set_caches(*CACHES[request.param])
     yield request.param
-    core.set_cache_ways(before)
+    core.set_caches(*before)
 
 
-def test_no_thread_writes_beyond_its_scratch(dtype, cache_ways):
+def test_no_thread_writes_beyond_its_scratch(dtype, caches):
     """The layout that the loops use, for every thread's part, against what is provided."""
     core = runtime.core(dtype)
     rng = np.random.default_rng(10)
@@ -370,7 +403,7 @@ def test_no_thread_writes_beyond_its_scratch(dtype, cache_ways):
 
 
 @pytest.mark.parametrize("k", [1024, 2048, 3072])
-def test_rows_that_push_each_other_out_of_the_cache(dtype, k, cache_ways):
+def test_rows_that_push_each_other_out_of_the_cache(dtype, k, caches):
     """Rows a multiple of 4 KB apart are copied side by side, or not: the bits are the same."""
     core = runtime.core(dtype)
     rng = np.random.default_rng(13)
@@ -378,9 +411,10 @@ def test_rows_that_push_each_other_out_of_the_cache(dtype, k, cache_ways):
     w = rng.normal(size=(k, 150)).astype(dtype)
     whole = kernels.dense(x, w)
     close(whole, x.astype(np.float64) @ w, dtype, absolute=32, scale=math.sqrt(k))
-    core.set_cache_ways(0 if cache_ways else 64)
-    np.testing.assert_array_equal(kernels.dense(x, w), whole)
-    core.set_cache_ways(cache_ways)
+    for others in CACHES.values():
+        core.set_caches(*others)
+        np.testing.assert_array_equal(kernels.dense(x, w), whole)
+    core.set_caches(*CACHES[caches])
     few = 4 * core.TILE[1]  # columns: too few for copies to pay
     np.testing.assert_array_equal(kernels.dense(x, w[:, :few]), whole[:, :few])
     np.testing.assert_array_equal(kernels.dense(x, w, n_threads=3), whole)
@@ -391,7 +425,7 @@ def test_rows_that_push_each_other_out_of_the_cache(dtype, k, cache_ways):
 @pytest.mark.parametrize(
     ("rows", "n_in", "n_out"), [(130, 512, 290), (1500, 256, 700), (520, 1024, 333)]
 )
-def test_columns_that_push_each_other_out_of_the_cache(dtype, rows, n_in, n_out):
+def test_columns_that_push_each_other_out_of_the_cache(dtype, rows, n_in, n_out, caches):
     """A transposed matrix with lines a power of two apart is packed: the bits are the same."""
     rng = np.random.default_rng(15)
     x = rng.normal(size=(rows, n_in + 1)).astype(dtype)

@@ -73,7 +73,8 @@ static void fake_cpuid(unsigned leaf, unsigned sub, unsigned *r)
         r[2] = now.extended_c;
     else if (leaf == now.cache_leaf) {
         r[0] = now.type_and_level[sub];
-        r[1] = (now.ways[sub] - 1) << 22 | 63; /* and lines of 64 bytes */
+        r[1] = (now.ways[sub] - 1) << 22 | 1 << 12 | 63; /* and two partitions, lines of 64 bytes */
+        r[2] = 1023;                                     /* 1,024 sets */
     }
 }
 
@@ -96,7 +97,13 @@ static int levels(processor p)
 static int l1_ways(processor p)
 {
     now = p;
-    return nncore_x86_l1_ways(fake_cpuid);
+    return nncore_x86_caches(fake_cpuid).l1_ways;
+}
+
+static long long l2_bytes(processor p)
+{
+    now = p;
+    return nncore_x86_caches(fake_cpuid).l2_bytes;
 }
 
 static void test_caches(void)
@@ -113,6 +120,14 @@ static void test_caches(void)
 
     CHECK(l1_ways(intel) == 12, "Intel: %d", l1_ways(intel));
     CHECK(l1_ways(amd) == 8, "AMD: %d", l1_ways(amd));
+    CHECK(l2_bytes(intel) == 20LL * 2 * 64 * 1024, "Intel's level 2: %lld", l2_bytes(intel));
+    CHECK(l2_bytes(amd) == 16LL * 2 * 64 * 1024, "AMD's level 2: %lld", l2_bytes(amd));
+    p = intel, p.type_and_level[2] = CACHE(1, 2);
+    CHECK(l2_bytes(p) == l2_bytes(intel), "level 2 for data alone: %lld", l2_bytes(p));
+    p = intel, p.type_and_level[2] = CACHE(2, 2);
+    CHECK(l2_bytes(p) == 0, "level 2 for instructions: %lld", l2_bytes(p));
+    p = intel, p.type_and_level[2] = CACHE(3, 3);
+    CHECK(l2_bytes(p) == 0, "no level 2: %lld", l2_bytes(p));
     p = intel, p.highest = 3;
     CHECK(l1_ways(p) == 0, "without leaf 4: %d", l1_ways(p));
     p = intel, p.type_and_level[1] = CACHE(1, 2);
@@ -123,7 +138,9 @@ static void test_caches(void)
     CHECK(l1_ways(p) == 0, "without TOPOEXT: %d", l1_ways(p));
     p = amd, p.highest_extended = 0x8000001cu;
     CHECK(l1_ways(p) == 0, "without leaf 0x8000001d: %d", l1_ways(p));
-    printf("caches: done; ways of this processor's L1: %d\n", nncore_l1_ways());
+    CHECK(l2_bytes(p) == 0, "nothing told of level 2: %lld", l2_bytes(p));
+    printf("caches: done; this processor's: L1 of %d ways, L2 of %lld bytes\n",
+           nncore_cpu_caches().l1_ways, nncore_cpu_caches().l2_bytes);
 }
 
 static void test_cpu(void)
