@@ -5,8 +5,9 @@
 # Loops (after Goto and van de Geijn 2008): columns in blocks, p in blocks, then tiles, row by row
 # of them. A run's panel of a (a tile's rows x at most 512 p) lies in the L1 cache, the block's
 # panels of b (p x columns) in L2. a is read where it lies: a tile takes one number at a time from
-# it (lines that would push each other out of the cache are copied side by side). b is copied
-# (packed) where several tiles of rows read it, by the first of them as it multiplies.
+# it (lines that would push each other out of the cache are copied side by side, and so are those of
+# a transposed a by the first tile of columns, as it multiplies). b is copied (packed) where several
+# tiles of rows read it, by the first of them as it multiplies.
 # Where a transposed a is copied, a block has so many columns that it need not be copied often:
 # its b lies in L3, and a few tiles of rows are done with a group of b's panels that L2 holds.
 # p goes in order within a run, and the runs' sums are added in order; the runs depend on the
@@ -49,6 +50,10 @@ cdef extern from "microkernel.h" nogil:
                              const real* b, Py_ssize_t b_step, const asked_rows* ask,
                              const finished_rows* finish, Py_ssize_t row_at, Py_ssize_t col_at,
                              const real* tile, Py_ssize_t step, int add)
+    void multiply_and_pack_a(Py_ssize_t k, const real* a, Py_ssize_t a_step, const real* b,
+                             Py_ssize_t b_step, real* packed, const asked_rows* ask,
+                             const finished_rows* finish, Py_ssize_t row_at, Py_ssize_t col_at,
+                             real* tile, Py_ssize_t step, int add)
     void multiply_and_finish_rows(int rows, Py_ssize_t k, const real* a, Py_ssize_t a_step,
                                   const real* b, Py_ssize_t b_step, const finished_rows* finish,
                                   Py_ssize_t row_at, Py_ssize_t col_at)
@@ -65,8 +70,8 @@ cdef extern from "microkernel.h" nogil:
     real peak_rounds(long long n, real factor)
     void transpose(const real* source, Py_ssize_t source_step, Py_ssize_t rows, Py_ssize_t cols,
                    real* to, Py_ssize_t to_step)
-    void transpose_small(const real* source, Py_ssize_t source_step, Py_ssize_t rows,
-                         Py_ssize_t cols, real* to, Py_ssize_t to_step)
+    void transpose_by_vectors(const real* source, Py_ssize_t source_step, Py_ssize_t rows,
+                              Py_ssize_t cols, real* to, Py_ssize_t to_step)
     void transpose_few_rows(const real* source, Py_ssize_t source_step, Py_ssize_t rows,
                             Py_ssize_t cols, real* to)
     void transpose_squares(const real* source, Py_ssize_t source_step, Py_ssize_t rows,
@@ -160,8 +165,8 @@ cdef inline Py_ssize_t block_p(Py_ssize_t k) noexcept nogil:
     return k if k <= MAX_BLOCK_P else MAX_BLOCK_P // run * run
 
 
-# Of the processor that imported this (where they differ, only the speed does; 0 where nobody knows):
-# how many lines whose addresses are a multiple of 4 KB apart the L1 cache keeps; bytes of L2.
+# Of the processor that imported this (where they differ, only the speed does; 0: not known): how
+# many lines whose addresses are a multiple of 4 KB apart the L1 cache keeps; bytes of L2.
 cdef int cache_ways = l1_ways()
 cdef long long cache_bytes = l2_bytes()
 
@@ -177,16 +182,24 @@ cdef inline Py_ssize_t tiles_within(Py_ssize_t size, Py_ssize_t p) noexcept nogi
     return larger(numbers // (TILE_COLS * (p if p > 0 else 1)), 1)
 
 
-cdef inline Py_ssize_t block_cols(Py_ssize_t n, Py_ssize_t k, Py_ssize_t p,
+cdef inline bint is_far(Py_ssize_t m, Py_ssize_t k) noexcept nogil:
+    return m * k * <Py_ssize_t>sizeof(real) >= FAR_A_BYTES
+
+
+cdef inline Py_ssize_t block_cols(Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, Py_ssize_t p,
                                   bint pack_a) noexcept nogil:
-    # Blocks of about the same width: a last, narrow one takes as long to begin as a whole one.
-    cdef Py_ssize_t tiles = tiles_of(n, TILE_COLS), most
+    # Blocks of about the same width: a last, narrow one takes as long to begin as a whole one. (Of
+    # an a that L2 keeps beside b it matters little how often it is read.)
+    cdef Py_ssize_t tiles = tiles_of(n, TILE_COLS), most, only = ONLY_B_BYTES, one = B_BYTES
+    if is_far(m, k):
+        only = of_l2(only)
+        one = of_l2(one)
     if pack_a:
         most = tiles_within(LONG_B_BYTES, p)
-    elif tiles <= tiles_within(of_l2(ONLY_B_BYTES), k):
+    elif tiles <= tiles_within(only, k):
         most = tiles
     else:
-        most = tiles_within(of_l2(B_BYTES), p)
+        most = tiles_within(one, p)
     most = larger(smaller(most, MAX_BLOCK_TILES), 1)
     return larger(tiles_of(tiles, larger(tiles_of(tiles, most), 1)), 1) * TILE_COLS
 
@@ -217,6 +230,11 @@ cdef Py_ssize_t scratch_size(Py_ssize_t m, Py_ssize_t n, Py_ssize_t k) noexcept 
         + MOST_A_TILES * round_up(TILE_ROWS * smaller(k, MAX_BLOCK_P), 64)
 
 
+cdef inline bint rows_fit(Py_ssize_t step) noexcept nogil:
+    # Has the L1 cache room for a line of each of a tile's rows, `step` numbers apart?
+    return cache_ways >= TILE_ROWS or step * <Py_ssize_t>sizeof(real) % (4 * CONFLICT) != 0
+
+
 cdef inline bint packs_a(bint transposed, Py_ssize_t a_step, Py_ssize_t n,
                          Py_ssize_t k) noexcept nogil:
     # The lines of a, when they are a power of two apart, push each other out of the caches: then
@@ -226,25 +244,19 @@ cdef inline bint packs_a(bint transposed, Py_ssize_t a_step, Py_ssize_t n,
         return False
     if transposed:
         return a_step * <Py_ssize_t>sizeof(real) % CONFLICT == 0
-    return cache_ways < TILE_ROWS and a_step * <Py_ssize_t>sizeof(real) % (4 * CONFLICT) == 0
+    return not rows_fit(a_step)
 
 
 cdef void pack_rows(const real* a, Py_ssize_t step, Py_ssize_t rows, Py_ssize_t k,
-                    real* panels, Py_ssize_t panel_size) noexcept nogil:
-    # panels[i // TILE_ROWS * panel_size + p * TILE_ROWS + i % TILE_ROWS] = a[p * step + i]. Rows
-    # ahead are asked for: they lie on pages of their own.
-    cdef Py_ssize_t p, i, t, tiles = rows // TILE_ROWS
+                    real* panel) noexcept nogil:
+    # panel[p * TILE_ROWS + i] = a[p * step + i], for one tile's rows. Lines ahead are asked for:
+    # they lie on pages of their own.
+    cdef Py_ssize_t p, i
     for p in range(k):
         if p + 8 < k:
-            i = 0
-            while i < rows:
-                prefetch_to_read(a + 8 * step + i)
-                i += 64 // <Py_ssize_t>sizeof(real)
-        for t in range(tiles):
-            memcpy(panels + t * panel_size + p * TILE_ROWS, a + t * TILE_ROWS,
-                   TILE_ROWS * sizeof(real))
-        for i in range(tiles * TILE_ROWS, rows):
-            panels[tiles * panel_size + p * TILE_ROWS + i - tiles * TILE_ROWS] = a[i]
+            prefetch_to_read(a + 8 * step)
+        for i in range(rows):
+            panel[p * TILE_ROWS + i] = a[i]
         a += step
 
 
@@ -260,7 +272,9 @@ cdef void pack_cols(const real* b, Py_ssize_t step, bint transposed, Py_ssize_t 
     # panel[p * TILE_COLS + j] = b(p, j) for one tile's columns, 0 in the missing ones.
     cdef Py_ssize_t p, j
     cdef const real* row
-    if transposed:
+    if transposed and rows_fit(step):
+        transpose_by_vectors(b, step, cols, k, panel, TILE_COLS)
+    elif transposed:
         transpose(b, step, cols, k, panel, TILE_COLS)
     elif cols == TILE_COLS:
         for p in range(k):
@@ -359,7 +373,7 @@ cdef void multiply_narrow_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1,
 ctypedef struct Layout:
     # How one thread works on its part of c, and where its panels lie in its scratch.
     Py_ssize_t run, p_block, col_block, a_size, b_at, c_at, end
-    bint split, pack_a, pack_b
+    bint split, pack_a, turn_a, pack_b
 
 
 cdef Layout layout_of(const Matmul* mm, Py_ssize_t m, Py_ssize_t n) noexcept nogil:
@@ -379,14 +393,17 @@ cdef Layout layout_of(const Matmul* mm, Py_ssize_t m, Py_ssize_t n) noexcept nog
         # (A small matmul takes less time than these divisions.)
         at.run = run_of(k)
         at.p_block = block_p(k)
-        at.col_block = block_cols(n, k, at.p_block, at.pack_a)
+        at.col_block = block_cols(m, n, k, at.p_block, at.pack_a)
     at.split = k > at.p_block
     # Packing b pays when many tiles of rows read it, or several and it comes from memory; a
     # transposed b must be packed.
     at.pack_b = mm.b_transposed or (n > 4 * TILE_COLS and (m > 4 * TILE_ROWS or (
         m > TILE_ROWS and mm.k * mm.n * <Py_ssize_t>sizeof(real) > STREAMED)))
     at.a_size = round_up(TILE_ROWS * at.p_block, 64)
-    at.b_at = of_l2(A_TILES) * at.a_size if at.pack_a else 0
+    at.turn_a = turns_a(mm, n)
+    at.b_at = at.a_size if at.turn_a else 0
+    if at.pack_a:
+        at.b_at = of_l2(A_TILES) * at.a_size
     at.c_at = at.b_at + round_up(at.p_block * round_up(smaller(n, at.col_block), TILE_COLS), 64)
     step = panel_step(smaller(at.col_block, n))
     if at.split:
@@ -398,23 +415,33 @@ cdef Layout layout_of(const Matmul* mm, Py_ssize_t m, Py_ssize_t n) noexcept nog
     return at
 
 
+cdef inline bint turns_a(const Matmul* mm, Py_ssize_t n) noexcept nogil:
+    # Do the columns of a tile of rows share its panel of a transposed a? (Of six rows it gives
+    # nothing.)
+    return TILE_ROWS > 6 and mm.a_transposed and n > TILE_COLS
+
+
 cdef inline const real* a_of(const Matmul* mm, Py_ssize_t i, Py_ssize_t p) noexcept nogil:
     return mm.a + (p * mm.a_step + i if mm.a_transposed else i * mm.a_step + p)
 
 
 cdef void multiply_runs(int rows, int cols, bint transposed, Py_ssize_t k, Py_ssize_t run,
                         const real* a, Py_ssize_t a_step, const real* b, Py_ssize_t b_step,
-                        real* packed, const asked_rows* ask, const finished_rows* finish,
-                        Py_ssize_t row_at, Py_ssize_t col_at, real* tile, Py_ssize_t step,
-                        bint add) noexcept nogil:
-    # A tile, run after run. It also packs b, if packed is not NULL; or asks, and is finished, if
-    # ask and finish are not NULL.
+                        real* packed, real* packed_a, const asked_rows* ask,
+                        const finished_rows* finish, Py_ssize_t row_at, Py_ssize_t col_at,
+                        real* tile, Py_ssize_t step, bint add) noexcept nogil:
+    # A tile, run after run. It also packs b, if packed is not NULL; or packs a, asks, and is
+    # finished, if packed_a, ask and finish are not NULL.
     cdef Py_ssize_t p = 0, now
     while p < k or p == 0:
         now = smaller(run, k - p)
         if packed:
             multiply_and_pack(cols, transposed, now, a, a_step, b, b_step, packed + p * TILE_COLS,
                               tile, step, add)
+        elif packed_a:
+            multiply_and_pack_a(now, a, a_step, b, b_step, packed_a + p * TILE_ROWS,
+                                ask if p == 0 else NULL, finish if p + now >= k else NULL, row_at,
+                                col_at, tile, step, add)
         elif finish and p + now >= k:
             multiply_and_finish(transposed, now, a, a_step, b, b_step, ask if p == 0 else NULL,
                                 finish, row_at, col_at, tile, step, add)
@@ -443,7 +470,7 @@ ctypedef struct Block:
     # row on that leaves just time enough.
     const real* next
     Py_ssize_t next_step, next_lines, next_numbers, next_at, next_from
-    bint ends, split, packs_b, packs_a, copies_a
+    bint ends, split, packs_b, packs_a, turns_a, copies_a
     real* a_panels
     real* b_panels
     real* c_panels
@@ -502,23 +529,32 @@ cdef inline void ask_for_next(Block* at, asked_rows* ask) noexcept nogil:
 cdef inline void multiply_rows(const Matmul* mm, Block* at, Py_ssize_t first, Py_ssize_t end,
                                Py_ssize_t j_first, Py_ssize_t j_end) noexcept nogil:
     # Rows first..end of a block, a tile's at a time, in its columns j_first..j_end. Where a is
-    # packed, its panels are those of these rows.
+    # packed, its panels are those of these rows; or that of one tile, which its columns share.
     cdef Py_ssize_t i = first, i_now, j, j_now, rows, cols, ready, a_step, b_step
     cdef Py_ssize_t ps = at.ps, step = at.step
     cdef Py_ssize_t done        # the columns before need no epilogue
-    cdef bint packs, whole, asks, finishes
+    cdef bint packs, packs_a, whole, asks, finishes
     cdef const real* a
     cdef const real* b
     cdef real* c
     cdef real* panel
+    cdef real* a_panel
     cdef asked_rows ask
     while i < end:
         rows = smaller(TILE_ROWS, at.m - i)
         i_now = at.i0 + i
         a = a_of(mm, i_now, at.p0)
         a_step = mm.a_step
+        a_panel = at.a_panels
         if at.packs_a:
-            a = at.a_panels + (i - first) // TILE_ROWS * at.a_size
+            a_panel += (i - first) // TILE_ROWS * at.a_size
+        # The first tile of columns packs a, unless it packs b or is no whole tile.
+        packs_a = (at.packs_a or at.turns_a) and j_first == 0 and rows == TILE_ROWS \
+            and at.cols >= TILE_COLS and (i > 0 or not at.packs_b)
+        if at.packs_a and not packs_a:
+            if j_first == 0:
+                pack_rows(a, a_step, rows, ps, a_panel)
+            a = a_panel
             a_step = TILE_ROWS
         elif at.copies_a:
             a_step = ps + 64 // <Py_ssize_t>sizeof(real)
@@ -553,11 +589,15 @@ cdef inline void multiply_rows(const Matmul* mm, Block* at, Py_ssize_t first, Py
             asks = ask.n > 0
             if finishes:
                 done += TILE_COLS
-            if packs or ps > at.run:
+            if packs or packs_a or ps > at.run:
                 multiply_runs(<int>rows, <int>cols, mm.a_transposed, ps, at.run, a, a_step, b,
-                              b_step, panel if packs else NULL, &ask if asks else NULL,
-                              mm.finish if finishes else NULL, i_now, j_now, c + j, step,
-                              at.p0 > 0)
+                              b_step, panel if packs else NULL, a_panel if packs_a else NULL,
+                              &ask if asks else NULL, mm.finish if finishes else NULL, i_now,
+                              j_now, c + j, step, at.p0 > 0)
+                if packs_a:
+                    a = a_panel
+                    a_step = TILE_ROWS
+                    packs_a = False
             elif finishes:
                 multiply_and_finish(mm.a_transposed, ps, a, a_step, b, b_step,
                                     &ask if asks else NULL, mm.finish, i_now, j_now, c + j, step,
@@ -611,8 +651,8 @@ cdef void multiply_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_ssiz
             multiply_range(mm, i, end, j0, j1, scratch)
             i = end
         return
-    far = mm.uses == NULL and not mm.a_transposed \
-        and m * k * <Py_ssize_t>sizeof(real) >= FAR_A_BYTES
+    far = mm.uses == NULL and not mm.a_transposed and is_far(m, k)
+    memset(&at, 0, sizeof(at))
     at.i0 = i0
     at.m = m
     at.run = layout.run
@@ -620,6 +660,7 @@ cdef void multiply_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_ssiz
     at.split = layout.split
     at.packs_b = layout.pack_b
     at.packs_a = layout.pack_a and mm.a_transposed
+    at.turns_a = layout.turn_a
     at.copies_a = layout.pack_a and not mm.a_transposed
     at.a_panels = scratch
     at.b_panels = scratch + layout.b_at
@@ -660,9 +701,7 @@ cdef void multiply_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_ssiz
                 i = 0
                 while i < m:
                     end = smaller(i + of_l2(A_TILES) * TILE_ROWS, m)
-                    pack_rows(a_of(mm, i0 + i, pb), mm.a_step, end - i, at.ps, at.a_panels,
-                              at.a_size)
-                    at.next_lines = 0   # what was not asked for is here now
+                    at.next_lines = 0
                     j = 0
                     while j < at.cols:
                         if j + group >= at.cols:
@@ -677,14 +716,15 @@ cdef void multiply_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_ssiz
 cdef inline bint is_small(const Matmul* mm) noexcept nogil:
     # Few columns, one run of p, and an a of which nothing need be copied or asked for.
     return mm.m > 1 and 1 < mm.n <= SMALL_TILES * TILE_COLS and mm.k <= MAX_RUN \
-        and mm.m * mm.k * <Py_ssize_t>sizeof(real) < FAR_A_BYTES
+        and not is_far(mm.m, mm.k)
 
 
 cdef Py_ssize_t small_end(const Matmul* mm) noexcept nogil:
     # The most scratch that it takes: b's panels and held rows of c.
     cdef Py_ssize_t step = round_up(mm.n, TILE_COLS)
     cdef Py_ssize_t held = TILE_ROWS if mm.n > TILE_COLS else NARROW_TILES * TILE_ROWS
-    return (step if mm.b_transposed else TILE_COLS) * mm.k + held * step
+    cdef Py_ssize_t a = TILE_ROWS * mm.k if turns_a(mm, mm.n) else 0
+    return (step if mm.b_transposed else TILE_COLS) * mm.k + a + held * step
 
 
 cdef void multiply_small(const Matmul* mm, real* scratch) noexcept nogil:
@@ -694,16 +734,19 @@ cdef void multiply_small(const Matmul* mm, real* scratch) noexcept nogil:
     cdef Py_ssize_t i = 0, j, rows, cols
     cdef Py_ssize_t held = 0        # rows that the epilogue has not had yet
     cdef Py_ssize_t done            # the columns before need no epilogue
+    cdef Py_ssize_t a_step
     cdef const real* a = mm.a
+    cdef const real* a_now
     cdef const real* b = mm.b
     cdef const real* last = NULL    # the last tile's panel of b, where it is packed
     cdef const real* panel
+    cdef real* a_panel = NULL       # of a tile's rows, where they are packed
     cdef real* c = scratch
     cdef bint finishes, packed
     if mm.b_transposed:
         j = 0
         while j + TILE_COLS <= n:
-            transpose_small(b + j * b_step, b_step, TILE_COLS, k, c, TILE_COLS)
+            transpose_by_vectors(b + j * b_step, b_step, TILE_COLS, k, c, TILE_COLS)
             c += TILE_COLS * k
             j += TILE_COLS
     if tail and (mm.b_transposed or not mm.b_slack):
@@ -717,20 +760,29 @@ cdef void multiply_small(const Matmul* mm, real* scratch) noexcept nogil:
         to_next = TILE_COLS * k
     if mm.a_transposed and k <= SHORT_SUMS:     # for an update, most often
         most = UPDATE_ROWS
+    elif turns_a(mm, n):
+        a_panel = c
+        c += TILE_ROWS * k
     while i < mm.m:
         rows = smaller(most, mm.m - i)
         finishes = mm.finish != NULL and not mm.a_transposed and rows % (TILE_ROWS // 3) == 0
         done = j = 0
         panel = b
+        a_now = a
+        a_step = mm.a_step
         while j < n:
             cols = smaller(TILE_COLS, n - j)
             if finishes and cols == TILE_COLS:
-                multiply_and_finish_rows(<int>rows, k, a, mm.a_step, panel, b_step, mm.finish, i,
-                                         j)
+                multiply_and_finish_rows(<int>rows, k, a, a_step, panel, b_step, mm.finish, i, j)
                 done += TILE_COLS
+            elif a_panel and j == 0 and rows == TILE_ROWS:
+                multiply_and_pack_a(k, a, a_step, panel, b_step, a_panel, NULL, NULL, 0, 0,
+                                    c + held * step, step, False)
+                a_now = a_panel
+                a_step = TILE_ROWS
             else:
                 packed = last != NULL and cols < TILE_COLS
-                multiply_tile(<int>rows, <int>cols, mm.a_transposed, k, a, mm.a_step,
+                multiply_tile(<int>rows, <int>cols, mm.a_transposed, k, a_now, a_step,
                               last if packed else panel, TILE_COLS if packed else b_step,
                               c + held * step + j, step, False)
             panel += to_next

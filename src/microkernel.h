@@ -166,11 +166,13 @@ static ALWAYS_INLINE void ask_for_row(const asked_rows *ask, ptrdiff_t row)
    sums stay in registers.
    unit: a's rows are neighbours (a transposed matrix): a(i, p) = a[i + p * a_step];
    else a's rows are a_step apart: a(i, p) = a[i * a_step + p].
-   pack: also leave the tile's columns of b in `packed`, TILE_COLS a row: the stores cost nothing
-   beside the multiplications.
+   pack: also leave in `packed` the tile's columns of b (PACK_B), TILE_COLS for each p, or its rows of a
+   (PACK_A, where they are neighbours), TILE_ROWS for each p: the stores cost nothing beside the multiplications.
    ask: also ask for these rows, one by one: many lines at once would keep those waiting that the tile
    itself needs.
    finish: the numbers, done, go there, and not to the tile, which begins at (row_at, col_at). */
+#define PACK_B 1
+#define PACK_A 2
 static ALWAYS_INLINE void tile_body(const int rows, const int vectors, const int unit,
                                     const int pack, const asked_rows *ask,
                                     const finished_rows *finish, ptrdiff_t row_at,
@@ -201,7 +203,11 @@ static ALWAYS_INLINE void tile_body(const int rows, const int vectors, const int
             for (v = 0; v < vectors; v++)
                 row[v] = *(const loose_vector *)(b + v * LANES_PER_VECTOR);
             b += b_step;
-            if (pack) {
+            if (pack == PACK_A) {
+                memcpy(packed, a, TILE_ROWS * sizeof(real));
+                packed += TILE_ROWS;
+            }
+            if (pack == PACK_B) {
 #pragma GCC unroll 4
                 for (v = 0; v < vectors; v++)
                     *(loose_vector *)(packed + v * LANES_PER_VECTOR) = row[v];
@@ -367,13 +373,24 @@ static void multiply_and_pack(int cols, int unit, ptrdiff_t k, const real *a, pt
 {
     const int one = cols <= LANES_PER_VECTOR;
     if (one && unit)
-        tile_body(TILE_ROWS, 1, 1, 1, 0, 0, 0, 0, k, a, a_step, b, b_step, packed, tile, step, add);
+        tile_body(TILE_ROWS, 1, 1, PACK_B, 0, 0, 0, 0, k, a, a_step, b, b_step, packed, tile, step, add);
     else if (one)
-        tile_body(TILE_ROWS, 1, 0, 1, 0, 0, 0, 0, k, a, a_step, b, b_step, packed, tile, step, add);
+        tile_body(TILE_ROWS, 1, 0, PACK_B, 0, 0, 0, 0, k, a, a_step, b, b_step, packed, tile, step, add);
     else if (unit)
-        tile_body(TILE_ROWS, TILE_VECTORS, 1, 1, 0, 0, 0, 0, k, a, a_step, b, b_step, packed, tile, step, add);
+        tile_body(TILE_ROWS, TILE_VECTORS, 1, PACK_B, 0, 0, 0, 0, k, a, a_step, b, b_step, packed, tile, step, add);
     else
-        tile_body(TILE_ROWS, TILE_VECTORS, 0, 1, 0, 0, 0, 0, k, a, a_step, b, b_step, packed, tile, step, add);
+        tile_body(TILE_ROWS, TILE_VECTORS, 0, PACK_B, 0, 0, 0, 0, k, a, a_step, b, b_step, packed, tile, step, add);
+}
+
+/* A tile of all its rows and columns, of a transposed a, that also packs its rows, for the tiles beside it. It may
+   ask, and be finished (NULL: not). */
+static ONLY_ONCE void multiply_and_pack_a(ptrdiff_t k, const real *a, ptrdiff_t a_step, const real *b,
+                                          ptrdiff_t b_step, real *packed, const asked_rows *ask,
+                                          const finished_rows *finish, ptrdiff_t row_at,
+                                          ptrdiff_t col_at, real *tile, ptrdiff_t step, int add)
+{
+    tile_body(TILE_ROWS, TILE_VECTORS, 1, PACK_A, ask, finish, row_at, col_at, k, a, a_step, b, b_step, packed, tile,
+              step, add);
 }
 
 /* A tile of all its rows and columns that also asks for others' rows. */
@@ -725,6 +742,25 @@ static void multiply_and_pack(int cols, int unit, ptrdiff_t k, const real *a, pt
     multiply_tile(TILE_ROWS, cols, unit, k, a, a_step, packed, TILE_COLS, tile, step, add);
 }
 
+static void multiply_and_finish(int unit, ptrdiff_t k, const real *a, ptrdiff_t a_step, const real *b,
+                                ptrdiff_t b_step, const asked_rows *ask, const finished_rows *finish,
+                                ptrdiff_t row_at, ptrdiff_t col_at, const real *tile, ptrdiff_t step,
+                                int add);
+
+static void multiply_and_pack_a(ptrdiff_t k, const real *a, ptrdiff_t a_step, const real *b,
+                                ptrdiff_t b_step, real *packed, const asked_rows *ask,
+                                const finished_rows *finish, ptrdiff_t row_at, ptrdiff_t col_at,
+                                real *tile, ptrdiff_t step, int add)
+{
+    ptrdiff_t p;
+    for (p = 0; p < k; p++)
+        memcpy(packed + p * TILE_ROWS, a + p * a_step, TILE_ROWS * sizeof(real));
+    if (finish)
+        multiply_and_finish(1, k, packed, TILE_ROWS, b, b_step, ask, finish, row_at, col_at, tile, step, add);
+    else
+        multiply_tile(TILE_ROWS, TILE_COLS, 1, k, packed, TILE_ROWS, b, b_step, tile, step, add);
+}
+
 static void multiply_and_ask(int unit, ptrdiff_t k, const real *a, ptrdiff_t a_step, const real *b,
                              ptrdiff_t b_step, const asked_rows *ask, real *tile, ptrdiff_t step,
                              int add)
@@ -885,9 +921,9 @@ static ONLY_ONCE void transpose(const real *from, ptrdiff_t from_step, ptrdiff_t
     }
 }
 
-/* The same, where `from` has a place in the L1 cache however far apart its rows are. */
-static void transpose_small(const real *from, ptrdiff_t from_step, ptrdiff_t rows, ptrdiff_t cols,
-                            real *to, ptrdiff_t to_step)
+/* The same, where the L1 cache has room for as many lines of `from` as a vector has lanes. */
+static ONLY_ONCE void transpose_by_vectors(const real *from, ptrdiff_t from_step, ptrdiff_t rows,
+                                           ptrdiff_t cols, real *to, ptrdiff_t to_step)
 {
     ptrdiff_t first = 0;
 #ifdef VECTOR_ROWS

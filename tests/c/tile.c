@@ -48,12 +48,14 @@ static int written(int cols)
 #endif
 }
 
+enum { NOTHING, B, A }; /* what a tile also packs */
+
 static void check_tile(int rows, int cols, int k, int unit, int add, int pack, int ask)
 {
     /* Exactly as large as the call may read, so that a sanitizer sees one number too many. */
     real *a = numbers(unit ? MAX(k - 1, 0) * (rows + 1) + rows : (rows - 1) * (MOST_K + 1) + MAX(k, 1));
     real *b = numbers(MAX(k - 1, 0) * STEP + TILE_COLS);
-    real *packed = numbers(MAX(k, 1) * TILE_COLS);
+    real *packed = numbers(MAX(k, 1) * MAX(TILE_COLS, TILE_ROWS));
     real *tile = numbers((rows + 1) * STEP), *old = numbers((rows + 1) * STEP);
     const int step_a = unit ? rows + 1 : MOST_K + 1;
     const asked_rows rows_of_b = {2, {{b, STEP, TILE_COLS}, {old, STEP + 1, 2}}};
@@ -66,8 +68,10 @@ static void check_tile(int rows, int cols, int k, int unit, int add, int pack, i
             tile[i * STEP + j] = GUARD;
     for (j = 0; j < STEP; j++)
         tile[rows * STEP + j] = GUARD;
-    if (pack)
+    if (pack == B)
         multiply_and_pack(cols, unit, k, a, step_a, b, STEP, packed, tile, STEP, add);
+    else if (pack == A)
+        multiply_and_pack_a(k, a, step_a, b, STEP, packed, ask ? &rows_of_b : 0, 0, 0, 0, tile, STEP, add);
     else if (ask)
         multiply_and_ask(unit, k, a, step_a, b, STEP, &rows_of_b, tile, STEP, add);
     else
@@ -84,7 +88,10 @@ static void check_tile(int rows, int cols, int k, int unit, int add, int pack, i
     }
     for (j = 0; j < STEP; j++)
         outside += tile[rows * STEP + j] != GUARD;
-    if (pack)
+    for (p = 0; pack == A && p < k; p++)
+        for (i = 0; i < rows; i++)
+            unpacked += packed[p * TILE_ROWS + i] != a[p * step_a + i];
+    if (pack == B)
         for (p = 0; p < k; p++)
             for (j = 0; j < cols; j++)
                 unpacked += packed[p * TILE_COLS + j] != b[p * STEP + j];
@@ -94,8 +101,8 @@ static void check_tile(int rows, int cols, int k, int unit, int add, int pack, i
     free(a), free(b), free(packed), free(tile), free(old);
 }
 
-/* few_rows: 0 for the tile that may ask and add, else of the one that does not. */
-static void check_finish(int few_rows, int k, int unit, int add, int ask, int has_bias, int relu,
+/* few_rows: 0 for the tile that may ask, add and pack a, else of the one that does not. */
+static void check_finish(int few_rows, int k, int unit, int add, int ask, int pack, int has_bias, int relu,
                          int has_slope)
 {
     const int rows = few_rows ? few_rows : TILE_ROWS, step_a = unit ? rows + 1 : MOST_K + 1;
@@ -103,6 +110,7 @@ static void check_finish(int few_rows, int k, int unit, int add, int ask, int ha
     real *a = numbers(unit ? MAX(k - 1, 0) * step_a + rows : (rows - 1) * step_a + MAX(k, 1));
     real *b = numbers(MAX(k - 1, 0) * STEP + TILE_COLS), *tile = numbers(TILE_ROWS * STEP);
     real *bias = numbers(col + TILE_COLS), *slope = numbers(size), *y = numbers(size);
+    real *packed = numbers(MAX(k, 1) * TILE_ROWS);
     const asked_rows rows_of_b = {2, {{b, STEP, TILE_COLS}, {y, STEP + 1, 2}}};
     const finished_rows finish = {has_bias ? bias : 0, has_slope ? slope : 0, relu, y, STEP};
     int i, j, p, wrong = 0, outside = 0;
@@ -111,6 +119,9 @@ static void check_finish(int few_rows, int k, int unit, int add, int ask, int ha
         y[i] = GUARD;
     if (few_rows)
         multiply_and_finish_rows(rows, k, a, step_a, b, STEP, &finish, row, col);
+    else if (pack)
+        multiply_and_pack_a(k, a, step_a, b, STEP, packed, ask ? &rows_of_b : 0, &finish, row, col, tile, STEP,
+                            add);
     else
         multiply_and_finish(unit, k, a, step_a, b, STEP, ask ? &rows_of_b : 0, &finish, row, col,
                             add ? tile : 0, STEP, add);
@@ -131,10 +142,13 @@ static void check_finish(int few_rows, int k, int unit, int add, int ask, int ha
             wrong += y[at] != sum;
             outside -= y[at] != GUARD;
         }
+    for (p = 0; pack && p < k; p++)
+        for (i = 0; i < rows; i++)
+            wrong += packed[p * TILE_ROWS + i] != a[p * step_a + i];
     CHECK(!wrong && !outside,
-          "%d wrong, %d outside of rows=%d k=%d unit=%d add=%d ask=%d bias=%d relu=%d slope=%d", wrong,
-          outside, rows, k, unit, add, ask, has_bias, relu, has_slope);
-    free(a), free(b), free(tile), free(bias), free(slope), free(y);
+          "%d wrong, %d outside of rows=%d k=%d unit=%d add=%d ask=%d pack=%d bias=%d relu=%d slope=%d", wrong,
+          outside, rows, k, unit, add, ask, pack, has_bias, relu, has_slope);
+    free(a), free(b), free(tile), free(bias), free(slope), free(y), free(packed);
 }
 
 static void check_row(int cols, int k, int step_a, int add)
@@ -174,12 +188,12 @@ static void check_column(int rows, int k)
     free(a), free(b), free(c);
 }
 
-static void check_transpose(int small_ones, int rows, int cols)
+static void check_transpose(int by_vectors, int rows, int cols)
 {
     real *from = numbers((rows - 1) * (cols + 1) + cols), *to = numbers((cols - 1) * (rows + 2) + rows);
     int i, p, wrong = 0;
 
-    (small_ones ? transpose_small : transpose)(from, cols + 1, rows, cols, to, rows + 2);
+    (by_vectors ? transpose_by_vectors : transpose)(from, cols + 1, rows, cols, to, rows + 2);
     for (i = 0; i < rows; i++)
         for (p = 0; p < cols; p++)
             wrong += to[p * (rows + 2) + i] != from[i * (cols + 1) + p];
@@ -228,18 +242,22 @@ void TEST(void)
             for (flags = 0; flags < 4; flags++) {
                 const int k = depths[d], unit = flags & 1, add = flags >> 1;
                 for (rows = 1; rows <= TILE_ROWS; rows++)
-                    check_tile(rows, cols, k, unit, add, 0, 0);
-                check_tile(TILE_ROWS, cols, k, unit, add, 1, 0);
-                if (cols == TILE_COLS)
-                    check_tile(TILE_ROWS, cols, k, unit, add, 0, 1);
+                    check_tile(rows, cols, k, unit, add, NOTHING, 0);
+                check_tile(TILE_ROWS, cols, k, unit, add, B, 0);
+                if (cols < TILE_COLS)
+                    continue;
+                check_tile(TILE_ROWS, cols, k, unit, add, NOTHING, 1);
+                if (unit)
+                    check_tile(TILE_ROWS, cols, k, 1, add, A, 0), check_tile(TILE_ROWS, cols, k, 1, add, A, 1);
             }
     for (d = 0; d < 5; d++)
         for (flags = 0; flags < 64; flags++) {
-            check_finish(0, depths[d], flags >> 5, flags & 1, flags >> 1 & 1, flags >> 2 & 1,
-                         flags >> 3 & 1, flags >> 4 & 1);
+            for (n = 0; n <= flags >> 5; n++)
+                check_finish(0, depths[d], flags >> 5, flags & 1, flags >> 1 & 1, n, flags >> 2 & 1,
+                             flags >> 3 & 1, flags >> 4 & 1);
             if (flags < 8)
                 for (n = 1; n <= 3; n++)
-                    check_finish(TILE_ROWS / 3 * n, depths[d], 0, 0, 0, flags & 1, flags >> 1 & 1,
+                    check_finish(TILE_ROWS / 3 * n, depths[d], 0, 0, 0, 0, flags & 1, flags >> 1 & 1,
                                  flags >> 2);
         }
     for (d = 0; d < 5; d++)
