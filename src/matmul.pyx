@@ -629,7 +629,7 @@ cdef void multiply_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_ssiz
                          Py_ssize_t j1, real* scratch) noexcept nogil:
     # Rows i0..i1 and columns j0..j1 of c, by one thread. i0 and j0 are multiples of the tile.
     cdef Py_ssize_t m = i1 - i0, n = j1 - j0, k = mm.k
-    cdef Py_ssize_t i, j, jb = 0, pb, end, group
+    cdef Py_ssize_t i, j, jb = 0, pb, end, rows, group
     cdef bint far
     cdef const real* b
     cdef Layout layout
@@ -694,21 +694,23 @@ cdef void multiply_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_ssiz
                           at.b_panels + j * at.ps)
                 j += TILE_COLS
             set_next(mm, &at, n - jb, layout.p_block, layout.col_block)
-            if not at.packs_a:
-                multiply_rows(mm, &at, 0, m, 0, at.cols)
-            else:
+            rows = m
+            group = at.cols
+            if at.packs_a:
+                rows = of_l2(A_TILES) * TILE_ROWS
                 group = tiles_within(GROUP_BYTES, at.ps) * TILE_COLS
-                i = 0
-                while i < m:
-                    end = smaller(i + of_l2(A_TILES) * TILE_ROWS, m)
-                    at.next_lines = 0
-                    j = 0
-                    while j < at.cols:
+            i = 0
+            while i < m:
+                end = smaller(i + rows, m)
+                j = 0
+                while j < at.cols:
+                    if at.packs_a:
+                        at.next_lines = 0
                         if j + group >= at.cols:
                             set_next_a(mm, &at, end, at.cols - j)
-                        multiply_rows(mm, &at, i, end, j, smaller(j + group, at.cols))
-                        j += group
-                    i = end
+                    multiply_rows(mm, &at, i, end, j, smaller(j + group, at.cols))
+                    j += group
+                i = end
             pb += layout.p_block if layout.p_block > 0 else 1
         jb += layout.col_block
 

@@ -96,12 +96,8 @@ typedef struct {
 #define prefetch_to_read(p) __builtin_prefetch((p), 0, 3)
 #define prefetch_to_read_later(p) __builtin_prefetch((p), 0, 2)
 #define ALWAYS_INLINE inline __attribute__((always_inline))
-/* One copy is enough: of a function of all tiles gcc would make another for a caller with constants. */
-#if defined(__clang__)
+/* One copy of a function is enough. */
 #define ONLY_ONCE __attribute__((noinline))
-#else
-#define ONLY_ONCE __attribute__((noinline, noclone))
-#endif
 /* Loads and stores of any alignment, of memory that is also read as scalars. */
 typedef real vector __attribute__((vector_size(VECTOR_BYTES)));
 #if NNCORE_DOUBLE
