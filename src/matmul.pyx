@@ -248,15 +248,21 @@ cdef inline bint packs_a(bint transposed, Py_ssize_t a_step, Py_ssize_t n,
 
 
 cdef void pack_rows(const real* a, Py_ssize_t step, Py_ssize_t rows, Py_ssize_t k,
-                    real* panel) noexcept nogil:
-    # panel[p * TILE_ROWS + i] = a[p * step + i], for one tile's rows. Lines ahead are asked for:
-    # they lie on pages of their own.
-    cdef Py_ssize_t p, i
+                    real* panels, Py_ssize_t panel_size) noexcept nogil:
+    # panels[i // TILE_ROWS * panel_size + p * TILE_ROWS + i % TILE_ROWS] = a[p * step + i]. Rows
+    # ahead are asked for: they lie on pages of their own.
+    cdef Py_ssize_t p, i, t, tiles = rows // TILE_ROWS
     for p in range(k):
         if p + 8 < k:
-            prefetch_to_read(a + 8 * step)
-        for i in range(rows):
-            panel[p * TILE_ROWS + i] = a[i]
+            i = 0
+            while i < rows:
+                prefetch_to_read(a + 8 * step + i)
+                i += 64 // <Py_ssize_t>sizeof(real)
+        for t in range(tiles):
+            memcpy(panels + t * panel_size + p * TILE_ROWS, a + t * TILE_ROWS,
+                   TILE_ROWS * sizeof(real))
+        for i in range(tiles * TILE_ROWS, rows):
+            panels[tiles * panel_size + p * TILE_ROWS + i - tiles * TILE_ROWS] = a[i]
         a += step
 
 
@@ -400,10 +406,12 @@ cdef Layout layout_of(const Matmul* mm, Py_ssize_t m, Py_ssize_t n) noexcept nog
     at.pack_b = mm.b_transposed or (n > 4 * TILE_COLS and (m > 4 * TILE_ROWS or (
         m > TILE_ROWS and mm.k * mm.n * <Py_ssize_t>sizeof(real) > STREAMED)))
     at.a_size = round_up(TILE_ROWS * at.p_block, 64)
-    at.turn_a = turns_a(mm, n)
-    at.b_at = at.a_size if at.turn_a else 0
+    at.turn_a = not at.pack_a and turns_a(mm, n)
+    at.b_at = 0
     if at.pack_a:
         at.b_at = of_l2(A_TILES) * at.a_size
+    elif at.turn_a:
+        at.b_at = at.a_size
     at.c_at = at.b_at + round_up(at.p_block * round_up(smaller(n, at.col_block), TILE_COLS), 64)
     step = panel_step(smaller(at.col_block, n))
     if at.split:
@@ -471,6 +479,7 @@ ctypedef struct Block:
     const real* next
     Py_ssize_t next_step, next_lines, next_numbers, next_at, next_from
     bint ends, split, packs_b, packs_a, turns_a, copies_a
+    bint far                        # does a come from memory, or nearly so?
     real* a_panels
     real* b_panels
     real* c_panels
@@ -548,12 +557,13 @@ cdef inline void multiply_rows(const Matmul* mm, Block* at, Py_ssize_t first, Py
         a_panel = at.a_panels
         if at.packs_a:
             a_panel += (i - first) // TILE_ROWS * at.a_size
-        # The first tile of columns packs a, unless it packs b or is no whole tile.
-        packs_a = (at.packs_a or at.turns_a) and j_first == 0 and rows == TILE_ROWS \
-            and at.cols >= TILE_COLS and (i > 0 or not at.packs_b)
+        # The first tile of columns packs a, unless it packs b or is no whole tile. (Of a far one all
+        # rows were packed at once: its lines would have to come again for each tile of them.)
+        packs_a = (at.packs_a and not at.far or at.turns_a) and j_first == 0 \
+            and rows == TILE_ROWS and at.cols >= TILE_COLS and (i > 0 or not at.packs_b)
         if at.packs_a and not packs_a:
-            if j_first == 0:
-                pack_rows(a, a_step, rows, ps, a_panel)
+            if j_first == 0 and not at.far:
+                pack_rows(a, a_step, rows, ps, a_panel, at.a_size)
             a = a_panel
             a_step = TILE_ROWS
         elif at.copies_a:
@@ -630,7 +640,6 @@ cdef void multiply_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_ssiz
     # Rows i0..i1 and columns j0..j1 of c, by one thread. i0 and j0 are multiples of the tile.
     cdef Py_ssize_t m = i1 - i0, n = j1 - j0, k = mm.k
     cdef Py_ssize_t i, j, jb = 0, pb, end, rows, group
-    cdef bint far
     cdef const real* b
     cdef Layout layout
     cdef Block at
@@ -651,13 +660,13 @@ cdef void multiply_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_ssiz
             multiply_range(mm, i, end, j0, j1, scratch)
             i = end
         return
-    far = mm.uses == NULL and not mm.a_transposed and is_far(m, k)
     memset(&at, 0, sizeof(at))
     at.i0 = i0
     at.m = m
     at.run = layout.run
     at.a_size = layout.a_size
     at.split = layout.split
+    at.far = is_far(m, k)
     at.packs_b = layout.pack_b
     at.packs_a = layout.pack_a and mm.a_transposed
     at.turns_a = layout.turn_a
@@ -677,7 +686,9 @@ cdef void multiply_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_ssiz
             at.ends = pb + at.ps >= k
             at.held = 0
             # What a tile asks for of the next one's rows, while it uses its own.
-            at.asked = (at.ps * TILE_COLS + at.cols - 1) // at.cols if far else 0
+            at.asked = 0
+            if at.far and mm.uses == NULL and not mm.a_transposed:
+                at.asked = (at.ps * TILE_COLS + at.cols - 1) // at.cols
             # The last tile's columns may end at the end of b's memory: then it is packed first,
             # as is a transposed b. The others are read where they lie, by the first tile of rows
             # alone where they are packed.
@@ -702,6 +713,9 @@ cdef void multiply_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_ssiz
             i = 0
             while i < m:
                 end = smaller(i + rows, m)
+                if at.packs_a and at.far:
+                    pack_rows(a_of(mm, i0 + i, pb), mm.a_step, end - i, at.ps, at.a_panels,
+                              at.a_size)
                 j = 0
                 while j < at.cols:
                     if at.packs_a:
