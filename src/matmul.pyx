@@ -176,6 +176,12 @@ cdef inline Py_ssize_t of_l2(Py_ssize_t size) noexcept nogil:
     return 2 * size if cache_bytes >= 2 << 20 else size
 
 
+cdef inline Py_ssize_t rows_in_l2(Py_ssize_t step) noexcept nogil:
+    # Of how many rows, `step` numbers apart, the L2 cache has room for the same few lines.
+    cdef Py_ssize_t apart = step * <Py_ssize_t>sizeof(real)
+    return larger(of_l2(1 << 20) // larger(apart & -apart, 64), TILE_ROWS)
+
+
 cdef inline Py_ssize_t tiles_within(Py_ssize_t size, Py_ssize_t p) noexcept nogil:
     # How many tiles' columns of b, of p numbers each, so many bytes hold; at least one.
     cdef Py_ssize_t numbers = size // <Py_ssize_t>sizeof(real)
@@ -503,7 +509,7 @@ cdef inline void set_next(const Matmul* mm, Block* at, Py_ssize_t n, Py_ssize_t 
     cols = smaller(col_block, n)
     at.next_step = mm.b_step
     at.next = mm.b + (j0 * mm.b_step + p0 if mm.b_transposed else p0 * mm.b_step + j0)
-    at.next_lines = cols if mm.b_transposed else ps
+    at.next_lines = cols if mm.b_transposed else smaller(ps, rows_in_l2(mm.b_step))
     at.next_numbers = ps if mm.b_transposed else cols
     at.next_at = 0
     pieces = at.next_lines // TILE_ROWS * tiles_of(at.next_numbers, PIECE)
@@ -557,7 +563,7 @@ cdef inline void multiply_rows(const Matmul* mm, Block* at, Py_ssize_t first, Py
         a_panel = at.a_panels
         if at.packs_a:
             a_panel += (i - first) // TILE_ROWS * at.a_size
-        # The first tile of columns packs a, unless it packs b or is no whole tile. (Of a far one all
+        # The first tile of columns packs a, unless it packs b or is no whole tile. (Of a far a all
         # rows were packed at once: its lines would have to come again for each tile of them.)
         packs_a = (at.packs_a and not at.far or at.turns_a) and j_first == 0 \
             and rows == TILE_ROWS and at.cols >= TILE_COLS and (i > 0 or not at.packs_b)
