@@ -158,8 +158,8 @@ static ALWAYS_INLINE void ask_for_row(const asked_rows *ask, ptrdiff_t row)
     }
 }
 
-/* Expanded once for each constant (rows, vectors, unit, pack, and whether ask and finish are NULL), so that the
-   sums stay in registers.
+/* Expanded once for each constant (rows, vectors, unit, pack, and ask and finish where they are always NULL), so
+   that the sums stay in registers.
    unit: a's rows are neighbours (a transposed matrix): a(i, p) = a[i + p * a_step];
    else a's rows are a_step apart: a(i, p) = a[i * a_step + p].
    pack: also leave in `packed` the tile's columns of b (PACK_B), TILE_COLS for each p, or its rows of a
@@ -180,7 +180,7 @@ static ALWAYS_INLINE void tile_body(const int rows, const int vectors, const int
     int i, v, asked = 0;
     ptrdiff_t p = 0, stop = k, three = 3 * a_step;
     /* Four rows from each address: with 0, 1, 2 and 3 steps. */
-    const real *a4 = a + 4 * a_step, *a8 = a + 8 * a_step;
+    const real *a4 = unit || rows <= 4 ? a : a + 4 * a_step, *a8 = unit || rows <= 8 ? a : a + 8 * a_step;
 
 #pragma GCC unroll 12
     for (i = 0; i < rows; i++)
@@ -227,7 +227,11 @@ static ALWAYS_INLINE void tile_body(const int rows, const int vectors, const int
                 for (v = 0; v < vectors; v++)
                     sum[i][v] = MULTIPLY_ADD(all, row[v], sum[i][v]);
             }
-            a += unit ? a_step : 1, a4++, a8++;
+            a += unit ? a_step : 1;
+            if (!unit && rows > 4)
+                a4++;
+            if (!unit && rows > 8)
+                a8++;
         }
     } while (ask && asked < TILE_ROWS);
     if (!finish) {
@@ -917,7 +921,8 @@ static ONLY_ONCE void transpose(const real *from, ptrdiff_t from_step, ptrdiff_t
     }
 }
 
-/* The same, where the L1 cache has room for as many lines of `from` as a vector has lanes. */
+/* The same by whole vectors of `to`: faster, but where the L1 cache has fewer ways than a tile has rows and
+   `from`'s rows are a multiple of 4 KB apart. */
 static ONLY_ONCE void transpose_by_vectors(const real *from, ptrdiff_t from_step, ptrdiff_t rows,
                                            ptrdiff_t cols, real *to, ptrdiff_t to_step)
 {

@@ -20,8 +20,9 @@ typedef __mmask16 lane_mask;
 
 /* a / b from the processor's estimate of 1 / b, Newton's steps, each of which doubles its 14 bits, and the
    remainder of the quotient that they give (Markstein 1990): the unit that divides is also the one that
-   takes roots, and the slowest of all. Rounded as a division is, but where b's fraction is all ones (one
-   divisor in 2^23), b > 2^126, or a's last bit is below the smallest normal number. What is no number so
+   takes roots, and the slowest of all. Rounded as a division is, but for a very few quotients next to the
+   middle between two numbers, and where a's last bit is below the smallest normal number: those may be one
+   last bit off. (A b above a quarter of the largest number gives 0; no root is as large.) What is no number so
    is divided. Each quotient depends on its own a and b alone. */
 static ALWAYS_INLINE lanes quotient(const lanes a, const lanes b)
 {
