@@ -92,6 +92,15 @@ cdef void update_nesterov(const Update* u, const_restricted g, restricted w, res
         w[i] = w[i] - w[i] * decay + fused(momentum, m[i], -(rate * g[i]))
 
 
+cdef inline void take_quotients(restricted w, restricted top, const_restricted bottom, real decay,
+                                Py_ssize_t n) noexcept nogil:
+    # w -= decay w + top / bottom
+    cdef Py_ssize_t i
+    divide(top, bottom, n)
+    for i in range(n):
+        w[i] = w[i] - w[i] * decay - top[i]
+
+
 cdef void update_adagrad(const Update* u, const_restricted g, restricted w, restricted a,
                          restricted s1, restricted s2, Py_ssize_t n) noexcept nogil:
     # a += g^2;  w -= rate g / sqrt(a + epsilon)        (Duchi et al. 2011)
@@ -105,9 +114,7 @@ cdef void update_adagrad(const Update* u, const_restricted g, restricted w, rest
             a[i] = a[i] + g[i] * g[i]
             top[i] = rate * g[i]
             bottom[i] = sqrt_(a[i] + epsilon)
-        divide(top, bottom, now)
-        for i in range(now):
-            w[i] = w[i] - w[i] * decay - top[i]
+        take_quotients(w, top, bottom, decay, now)
         g += now
         w += now
         a += now
@@ -128,9 +135,7 @@ cdef void update_rmsprop(const Update* u, const_restricted g, restricted w, rest
             v[i] = fused(rho, v[i], less_rho * (g[i] * g[i]))
             top[i] = rate * g[i]
             bottom[i] = sqrt_(v[i] + epsilon)
-        divide(top, bottom, now)
-        for i in range(now):
-            w[i] = w[i] - w[i] * decay - top[i]
+        take_quotients(w, top, bottom, decay, now)
         g += now
         w += now
         v += now
@@ -182,9 +187,7 @@ cdef void update_adam(const Update* u, const_restricted g, restricted w, restric
             v[i] = v[i] + (g[i] * g[i] - v[i]) * less_beta_2
             top[i] = rate * m[i]
             bottom[i] = sqrt_(v[i]) + epsilon
-        divide(top, bottom, now)
-        for i in range(now):
-            w[i] = w[i] - w[i] * decay - top[i]
+        take_quotients(w, top, bottom, decay, now)
         g += now
         w += now
         m += now
@@ -208,9 +211,7 @@ cdef void update_amsgrad(const Update* u, const_restricted g, restricted w, rest
             h[i] = h[i] if h[i] > v[i] else v[i]
             top[i] = rate * m[i]
             bottom[i] = sqrt_(h[i]) + epsilon
-        divide(top, bottom, now)
-        for i in range(now):
-            w[i] = w[i] - w[i] * decay - top[i]
+        take_quotients(w, top, bottom, decay, now)
         g += now
         w += now
         m += now

@@ -10,12 +10,12 @@
 typedef __m512d lanes;
 typedef __mmask8 lane_mask;
 #define LANES(does) _mm512_##does##_pd
-#define IS_NAN(a) _mm512_cmp_pd_mask((lanes)(a), (lanes)(a), _CMP_UNORD_Q)
+#define IS_NAN(a) _mm512_cmp_pd_mask(a, a, _CMP_UNORD_Q)
 #else
 typedef __m512 lanes;
 typedef __mmask16 lane_mask;
 #define LANES(does) _mm512_##does##_ps
-#define IS_NAN(a) _mm512_cmp_ps_mask((lanes)(a), (lanes)(a), _CMP_UNORD_Q)
+#define IS_NAN(a) _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q)
 #endif
 
 /* a / b from the processor's estimate of 1 / b, Newton's steps, each of which doubles its 14 bits, and the
