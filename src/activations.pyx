@@ -394,7 +394,7 @@ cdef inline void turn_strips(const real* z, Py_ssize_t rows, Py_ssize_t cols,
     while rows > 0:
         n = STRIP if STRIP < rows else rows
         if n == STRIP and VECTOR_BYTES != 32:   # (of which squares are faster)
-            transpose_by_vectors(z, cols, n, cols, strips, STRIP)
+            transpose_to_short_rows(z, cols, cols, strips)
         else:
             squares = in_squares(rows, cols)
             squares = n if n < squares else squares

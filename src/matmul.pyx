@@ -57,9 +57,11 @@ cdef extern from "microkernel.h" nogil:
     void multiply_and_finish_rows(int rows, Py_ssize_t k, const real* a, Py_ssize_t a_step,
                                   const real* b, Py_ssize_t b_step, const finished_rows* finish,
                                   Py_ssize_t row_at, Py_ssize_t col_at)
-    void multiply_narrow(Py_ssize_t rows, Py_ssize_t cols, int unit, Py_ssize_t k, const real* a,
+    void multiply_narrow(Py_ssize_t rows, Py_ssize_t cols, Py_ssize_t k, const real* a,
                          Py_ssize_t a_step, const real* b, Py_ssize_t b_step, const real* bias,
                          real* c)
+    void multiply_narrow_turned(Py_ssize_t rows, Py_ssize_t cols, Py_ssize_t k, const real* a,
+                                Py_ssize_t a_step, const real* b, Py_ssize_t b_step, real* c)
     void sum_narrow_rows(Py_ssize_t rows, Py_ssize_t cols, const real* a, real* sums)
     void multiply_row(Py_ssize_t cols, Py_ssize_t k, const real* a, Py_ssize_t a_step,
                       const real* b, Py_ssize_t b_step, real* c, int add)
@@ -72,6 +74,8 @@ cdef extern from "microkernel.h" nogil:
                    real* to, Py_ssize_t to_step)
     void transpose_by_vectors(const real* source, Py_ssize_t source_step, Py_ssize_t rows,
                               Py_ssize_t cols, real* to, Py_ssize_t to_step)
+    void transpose_to_short_rows(const real* source, Py_ssize_t source_step, Py_ssize_t cols,
+                                 real* to)
     void transpose_few_rows(const real* source, Py_ssize_t source_step, Py_ssize_t rows,
                             Py_ssize_t cols, real* to)
     void transpose_squares(const real* source, Py_ssize_t source_step, Py_ssize_t rows,
@@ -375,8 +379,10 @@ cdef void multiply_narrow_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1,
         scratch += narrow_b_size(mm.k)
     while i0 < i1:
         rows = smaller(NARROW_PANEL, i1 - i0)
-        multiply_narrow(rows, mm.n, mm.a_transposed, mm.k, a, mm.a_step, b, b_step, mm.bias,
-                        scratch)
+        if mm.a_transposed:
+            multiply_narrow_turned(rows, mm.n, mm.k, a, mm.a_step, b, b_step, scratch)
+        else:
+            multiply_narrow(rows, mm.n, mm.k, a, mm.a_step, b, b_step, mm.bias, scratch)
         mm.epilogue(mm.context, scratch, mm.n, i0, 0, rows, mm.n)
         a += rows * to_next
         i0 += rows
@@ -1109,13 +1115,13 @@ cdef inline void dense_short(const real* x, const real* w, const Forward* f, bin
                              real* scratch) noexcept nogil:
     cdef Py_ssize_t n = rows * n_out
     if not room:
-        multiply_narrow(rows, n_out, False, n_in, x, n_in, w, n_out, f.b, scratch)
+        multiply_narrow(rows, n_out, n_in, x, n_in, w, n_out, f.b, scratch)
         finish_forward(f, scratch, 0, n)
         return
     if f.kind == LINEAR and not f.z:
-        multiply_narrow(rows, n_out, False, n_in, x, n_in, w, n_out, f.b, f.y)
+        multiply_narrow(rows, n_out, n_in, x, n_in, w, n_out, f.b, f.y)
         return
-    multiply_narrow(rows, n_out, False, n_in, x, n_in, w, n_out, f.b, scratch)
+    multiply_narrow(rows, n_out, n_in, x, n_in, w, n_out, f.b, scratch)
     if f.z:
         memcpy(f.z, scratch, n * sizeof(real))
     activate(f.kind, scratch, f.y, whole_lanes(n), f.alpha)
@@ -1130,14 +1136,13 @@ cdef inline void dense_backward_data_short(const real* dz, const real* w, const 
     else:
         transpose(w, n_out, n_in, n_out, scratch, LANES_PER_VECTOR)
     if not room:
-        multiply_narrow(rows, n_in, False, n_out, dz, n_out, scratch, LANES_PER_VECTOR, NULL,
-                        panel)
+        multiply_narrow(rows, n_in, n_out, dz, n_out, scratch, LANES_PER_VECTOR, NULL, panel)
         finish_backward_data(d, panel, 0, rows * n_in)
         return
     if d.kind == LINEAR:
-        multiply_narrow(rows, n_in, False, n_out, dz, n_out, scratch, LANES_PER_VECTOR, NULL, d.dx)
+        multiply_narrow(rows, n_in, n_out, dz, n_out, scratch, LANES_PER_VECTOR, NULL, d.dx)
         return
-    multiply_narrow(rows, n_in, False, n_out, dz, n_out, scratch, LANES_PER_VECTOR, NULL, panel)
+    multiply_narrow(rows, n_in, n_out, dz, n_out, scratch, LANES_PER_VECTOR, NULL, panel)
     activate_backward(d.kind, panel, d.zy, d.dx, whole_lanes(rows * n_in), d.alpha)
 
 
@@ -1159,7 +1164,7 @@ cdef inline void dense_backward_weights_short(const real* x, const real* dz, rea
             j += TILE_COLS
         transpose_few_rows(turned, n_in, n_out, n_in, dw)
     else:
-        multiply_narrow(n_in, n_out, True, rows, x, n_in, dz, n_out, NULL, dw)
+        multiply_narrow_turned(n_in, n_out, rows, x, n_in, dz, n_out, dw)
     for l in range(LINE):
         dw[n_in * n_out + l] = 0
     if db:

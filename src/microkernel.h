@@ -338,32 +338,38 @@ static ONLY_ONCE void multiply_tile(int rows, int cols, int unit, ptrdiff_t k, c
 #include "narrow.h"
 #endif
 
-static void multiply_narrow(ptrdiff_t rows, ptrdiff_t cols, int unit, ptrdiff_t k, const real *a,
-                            ptrdiff_t a_step, const real *b, ptrdiff_t b_step, const real *bias,
-                            real *c)
-{
 #if defined(__AVX512F__)
-    if (cols <= FEWEST_LANES)
-        multiply_quarter(rows, cols, unit, k, a, a_step, b, b_step, bias, c);
-    else if (cols <= LANES_PER_VECTOR / 2)
-        multiply_half(rows, cols, unit, k, a, a_step, b, b_step, bias, c);
-    else
+#define BY_WIDTH(cols, name, ...)                                                                \
+    do {                                                                                         \
+        if ((cols) <= FEWEST_LANES)                                                              \
+            name##_quarter(__VA_ARGS__);                                                         \
+        else if ((cols) <= LANES_PER_VECTOR / 2)                                                 \
+            name##_half(__VA_ARGS__);                                                            \
+        else                                                                                     \
+            name##_whole(__VA_ARGS__);                                                           \
+    } while (0)
+#else
+#define BY_WIDTH(cols, name, ...) name##_whole(__VA_ARGS__)
 #endif
-        multiply_whole(rows, cols, unit, k, a, a_step, b, b_step, bias, c);
+
+static void multiply_narrow(ptrdiff_t rows, ptrdiff_t cols, ptrdiff_t k, const real *a, ptrdiff_t a_step,
+                            const real *b, ptrdiff_t b_step, const real *bias, real *c)
+{
+    BY_WIDTH(cols, multiply, rows, cols, k, a, a_step, b, b_step, bias, c);
+}
+
+/* The same of a transposed a, and without a bias. */
+static void multiply_narrow_turned(ptrdiff_t rows, ptrdiff_t cols, ptrdiff_t k, const real *a,
+                                   ptrdiff_t a_step, const real *b, ptrdiff_t b_step, real *c)
+{
+    BY_WIDTH(cols, multiply_turned, rows, cols, k, a, a_step, b, b_step, c);
 }
 
 /* sums(j) = sum_i a(i, j) over rows `cols` <= a vector apart, in order. a is readable, and sums
    writable, for a whole vector. */
 static void sum_narrow_rows(ptrdiff_t rows, ptrdiff_t cols, const real *a, real *sums)
 {
-#if defined(__AVX512F__)
-    if (cols <= FEWEST_LANES)
-        sum_rows_quarter(rows, cols, a, sums);
-    else if (cols <= LANES_PER_VECTOR / 2)
-        sum_rows_half(rows, cols, a, sums);
-    else
-#endif
-        sum_rows_whole(rows, cols, a, sums);
+    BY_WIDTH(cols, sum_rows, rows, cols, a, sums);
 }
 
 /* A tile of all its rows that also packs its columns of b, for the tiles below it. */
@@ -710,7 +716,6 @@ static ALWAYS_INLINE void transpose_to_vectors(const ptrdiff_t cols, const real 
 #define prefetch_to_read_later(p) ((void)(p))
 #define ONLY_ONCE
 
-
 static void multiply_tile(int rows, int cols, int unit, ptrdiff_t k, const real *a,
                           ptrdiff_t a_step, const real *b, ptrdiff_t b_step, real *tile,
                           ptrdiff_t step, int add)
@@ -808,17 +813,29 @@ static void multiply_and_finish_rows(int rows, ptrdiff_t k, const real *a, ptrdi
         finish_row(0, k, a + i * a_step, a_step, b, b_step, finish, row_at + i, col_at, 0);
 }
 
-static void multiply_narrow(ptrdiff_t rows, ptrdiff_t cols, int unit, ptrdiff_t k, const real *a,
-                            ptrdiff_t a_step, const real *b, ptrdiff_t b_step, const real *bias,
-                            real *c)
+static void multiply_narrow(ptrdiff_t rows, ptrdiff_t cols, ptrdiff_t k, const real *a, ptrdiff_t a_step,
+                            const real *b, ptrdiff_t b_step, const real *bias, real *c)
 {
     ptrdiff_t i, j, p;
     for (i = 0; i < rows; i++)
         for (j = 0; j < cols; j++) {
             real sum = 0;
             for (p = 0; p < k; p++)
-                sum += (unit ? a[i + p * a_step] : a[i * a_step + p]) * b[p * b_step + j];
+                sum += a[i * a_step + p] * b[p * b_step + j];
             c[i * cols + j] = bias ? sum + bias[j] : sum;
+        }
+}
+
+static void multiply_narrow_turned(ptrdiff_t rows, ptrdiff_t cols, ptrdiff_t k, const real *a,
+                                   ptrdiff_t a_step, const real *b, ptrdiff_t b_step, real *c)
+{
+    ptrdiff_t i, j, p;
+    for (i = 0; i < rows; i++)
+        for (j = 0; j < cols; j++) {
+            real sum = 0;
+            for (p = 0; p < k; p++)
+                sum += a[i + p * a_step] * b[p * b_step + j];
+            c[i * cols + j] = sum;
         }
 }
 
@@ -921,14 +938,12 @@ static ONLY_ONCE void transpose(const real *from, ptrdiff_t from_step, ptrdiff_t
     }
 }
 
-/* The same by whole vectors of `to`: faster, but where the L1 cache has fewer ways than a tile has rows and
-   `from`'s rows are a multiple of 4 KB apart. */
-static ONLY_ONCE void transpose_by_vectors(const real *from, ptrdiff_t from_step, ptrdiff_t rows,
-                                           ptrdiff_t cols, real *to, ptrdiff_t to_step)
-{
-    ptrdiff_t first = 0;
+/* The same by whole vectors of `to`, of as many rows as are whole vectors: how many. */
 #ifdef VECTOR_ROWS
-    ptrdiff_t p;
+static ALWAYS_INLINE ptrdiff_t transpose_whole_vectors(const real *from, ptrdiff_t from_step, ptrdiff_t rows,
+                                                       ptrdiff_t cols, real *to, ptrdiff_t to_step)
+{
+    ptrdiff_t first = 0, p;
     for (; first + VECTOR_ROWS <= rows; first += VECTOR_ROWS) {
         for (p = 0; p + 4 <= cols; p += 4)
             transpose_to_vectors(4, from + first * from_step + p, from_step,
@@ -937,9 +952,27 @@ static ONLY_ONCE void transpose_by_vectors(const real *from, ptrdiff_t from_step
             transpose_to_vectors(cols - p, from + first * from_step + p, from_step,
                                  to + p * to_step + first, to_step);
     }
+    return first;
+}
+#else
+#define transpose_whole_vectors(from, from_step, rows, cols, to, to_step) ((ptrdiff_t)0)
 #endif
+
+/* The same of all rows: faster, but where the L1 cache has fewer ways than a tile has rows and `from`'s rows are a
+   multiple of 4 KB apart. */
+static ONLY_ONCE void transpose_by_vectors(const real *from, ptrdiff_t from_step, ptrdiff_t rows,
+                                           ptrdiff_t cols, real *to, ptrdiff_t to_step)
+{
+    const ptrdiff_t first = transpose_whole_vectors(from, from_step, rows, cols, to, to_step);
     if (first < rows)
         transpose(from + first * from_step, from_step, rows - first, cols, to + first, to_step);
+}
+
+/* The same of SHORT_COLS rows, to rows side by side. */
+static void transpose_to_short_rows(const real *from, ptrdiff_t from_step, ptrdiff_t cols, real *to)
+{
+    if (transpose_whole_vectors(from, from_step, SHORT_COLS, cols, to, SHORT_COLS) == 0)
+        transpose(from, from_step, SHORT_COLS, cols, to, SHORT_COLS);
 }
 
 /* The same of at most a vector's rows and a multiple of four columns, to rows side by side: of `from` a

@@ -50,18 +50,12 @@ static ALWAYS_INLINE void NARROW(rows)(const int rows, const int unit, ptrdiff_t
 
 #define NARROW_CASE(count)                                                                       \
     for (; rows >= count; rows -= count, a += count * (unit ? 1 : a_step), c += count * cols)    \
-        if (unit)                                                                                \
-            NARROW(rows)(count, 1, k, a, a_step, b, b_step, added, c, cols);                     \
-        else                                                                                     \
-            NARROW(rows)(count, 0, k, a, a_step, b, b_step, added, c, cols);
+        NARROW(rows)(count, unit, k, a, a_step, b, b_step, added, c, cols);
 
-static void NARROW(multiply)(ptrdiff_t rows, ptrdiff_t cols, int unit, ptrdiff_t k, const real *a,
-                             ptrdiff_t a_step, const real *b, ptrdiff_t b_step, const real *bias,
-                             real *c)
+static ALWAYS_INLINE void NARROW(all_rows)(ptrdiff_t rows, ptrdiff_t cols, const int unit, ptrdiff_t k,
+                                           const real *a, ptrdiff_t a_step, const real *b,
+                                           ptrdiff_t b_step, const NARROW(vector) added, real *c)
 {
-    NARROW(vector) added = {0};
-    if (bias)
-        added = *(const NARROW(loose) *)bias;
 #if NARROW_ROWS > 8
     if (unit || FAR_ROWS(NARROW_BYTES) > 8) {
         NARROW_CASE(16)
@@ -71,6 +65,22 @@ static void NARROW(multiply)(ptrdiff_t rows, ptrdiff_t cols, int unit, ptrdiff_t
     NARROW_CASE(4)
     NARROW_CASE(2)
     NARROW_CASE(1)
+}
+
+static ONLY_ONCE void NARROW(multiply)(ptrdiff_t rows, ptrdiff_t cols, ptrdiff_t k, const real *a,
+                                       ptrdiff_t a_step, const real *b, ptrdiff_t b_step,
+                                       const real *bias, real *c)
+{
+    NARROW(vector) added = {0};
+    if (bias)
+        added = *(const NARROW(loose) *)bias;
+    NARROW(all_rows)(rows, cols, 0, k, a, a_step, b, b_step, added, c);
+}
+
+static ONLY_ONCE void NARROW(multiply_turned)(ptrdiff_t rows, ptrdiff_t cols, ptrdiff_t k, const real *a,
+                                              ptrdiff_t a_step, const real *b, ptrdiff_t b_step, real *c)
+{
+    NARROW(all_rows)(rows, cols, 1, k, a, a_step, b, b_step, (NARROW(vector)){0}, c);
 }
 
 static void NARROW(sum_rows)(ptrdiff_t rows, ptrdiff_t cols, const real *a, real *sums)

@@ -4,11 +4,18 @@
 # To add one: its name in the enum and in OPTIMIZERS (with its number of slots), its loop,
 # and its line in update_function(). Each loop reads and writes every number once. A sum of two
 # products is written fused(): left to itself the compiler may fuse one in a loop's vectors and the
-# other at its end, and how many numbers are updated together would show. Where there is a division
-# the numbers go by QUOTIENTS: what is divided by what, all the quotients, what becomes of them.
+# other at its end, and how many numbers are updated together would show. What takes roots and
+# divides goes by WIDTH: the compiler knows no fast division.
 
-cdef extern from "quotients.h" nogil:
-    void divide(restricted a, const_restricted b, Py_ssize_t n)     # a_i /= b_i
+cdef extern from "lanes.h" nogil:
+    ctypedef real lanes         # WIDTH numbers, and arithmetic of it theirs
+    const Py_ssize_t WIDTH
+    lanes take_lanes(const real* p, Py_ssize_t n)           # the first n <= WIDTH numbers of p
+    void put_lanes(real* p, lanes a, Py_ssize_t n)
+    lanes fused_lanes(real a, lanes b, lanes c)
+    lanes larger_lanes(lanes a, lanes b)
+    lanes root(lanes a)
+    lanes quotient(lanes a, lanes b)
 
 cdef enum:
     SGD, MOMENTUM, NESTEROV, ADAGRAD, RMSPROP, RMSPROP_FULL, ADAM, AMSGRAD
@@ -22,7 +29,6 @@ HYPER = ("momentum", "rho", "epsilon", "beta_1", "beta_2", "centered", "weight_d
 
 cdef enum:
     POWERS = 64
-    QUOTIENTS = 64
 
 ctypedef struct Powers:
     # Powers of one number: beta^high_t for the last high_t, a multiple of POWERS, that was asked
@@ -92,132 +98,114 @@ cdef void update_nesterov(const Update* u, const_restricted g, restricted w, res
         w[i] = w[i] - w[i] * decay + fused(momentum, m[i], -(rate * g[i]))
 
 
-cdef inline void take_quotients(restricted w, restricted top, const_restricted bottom, real decay,
-                                Py_ssize_t n) noexcept nogil:
-    # w -= decay w + top / bottom
-    cdef Py_ssize_t i
-    divide(top, bottom, n)
-    for i in range(n):
-        w[i] = w[i] - w[i] * decay - top[i]
+cdef inline void adagrad_lanes(const Update* u, const real* g, real* w, real* a,
+                               Py_ssize_t n) noexcept nogil:
+    # a += g^2;  w -= rate g / sqrt(a + epsilon)        (Duchi et al. 2011)
+    cdef lanes g_ = take_lanes(g, n), w_ = take_lanes(w, n)
+    cdef lanes a_ = take_lanes(a, n) + g_ * g_
+    put_lanes(a, a_, n)
+    put_lanes(w, w_ - w_ * u.decay - quotient(u.rate * g_, root(a_ + u.epsilon)), n)
 
 
 cdef void update_adagrad(const Update* u, const_restricted g, restricted w, restricted a,
                          restricted s1, restricted s2, Py_ssize_t n) noexcept nogil:
-    # a += g^2;  w -= rate g / sqrt(a + epsilon)        (Duchi et al. 2011)
-    cdef real rate = u.rate, decay = u.decay, epsilon = u.epsilon
-    cdef real top[QUOTIENTS]
-    cdef real bottom[QUOTIENTS]
-    cdef Py_ssize_t i, now
-    while n > 0:
-        now = smaller(n, QUOTIENTS)
-        for i in range(now):
-            a[i] = a[i] + g[i] * g[i]
-            top[i] = rate * g[i]
-            bottom[i] = sqrt_(a[i] + epsilon)
-        take_quotients(w, top, bottom, decay, now)
-        g += now
-        w += now
-        a += now
-        n -= now
+    cdef Py_ssize_t i = 0
+    while n - i >= WIDTH:
+        adagrad_lanes(u, g + i, w + i, a + i, WIDTH)
+        i += WIDTH
+    if i < n:
+        adagrad_lanes(u, g + i, w + i, a + i, n - i)
+
+
+cdef inline void rmsprop_lanes(const Update* u, const real* g, real* w, real* v,
+                               Py_ssize_t n) noexcept nogil:
+    # v = rho v + (1 - rho) g^2;  w -= rate g / sqrt(v + epsilon)        (Hinton, lecture 6e)
+    cdef lanes g_ = take_lanes(g, n), w_ = take_lanes(w, n)
+    cdef lanes v_ = fused_lanes(u.rho, take_lanes(v, n), u.less_rho * (g_ * g_))
+    put_lanes(v, v_, n)
+    put_lanes(w, w_ - w_ * u.decay - quotient(u.rate * g_, root(v_ + u.epsilon)), n)
 
 
 cdef void update_rmsprop(const Update* u, const_restricted g, restricted w, restricted v,
                          restricted s1, restricted s2, Py_ssize_t n) noexcept nogil:
-    # v = rho v + (1 - rho) g^2;  w -= rate g / sqrt(v + epsilon)        (Hinton, lecture 6e)
-    cdef real rate = u.rate, decay = u.decay, epsilon = u.epsilon, rho = u.rho
-    cdef real less_rho = u.less_rho
-    cdef real top[QUOTIENTS]
-    cdef real bottom[QUOTIENTS]
-    cdef Py_ssize_t i, now
-    while n > 0:
-        now = smaller(n, QUOTIENTS)
-        for i in range(now):
-            v[i] = fused(rho, v[i], less_rho * (g[i] * g[i]))
-            top[i] = rate * g[i]
-            bottom[i] = sqrt_(v[i] + epsilon)
-        take_quotients(w, top, bottom, decay, now)
-        g += now
-        w += now
-        v += now
-        n -= now
+    cdef Py_ssize_t i = 0
+    while n - i >= WIDTH:
+        rmsprop_lanes(u, g + i, w + i, v + i, WIDTH)
+        i += WIDTH
+    if i < n:
+        rmsprop_lanes(u, g + i, w + i, v + i, n - i)
+
+
+cdef inline void rmsprop_full_lanes(const Update* u, const real* g, real* w, real* v, real* a,
+                                    real* m, Py_ssize_t n) noexcept nogil:
+    # As rmsprop, with a = rho a + (1 - rho) g taken off as a^2 when centered (1, else 0),
+    # and m = momentum m + rate g / sqrt(v - centered a^2 + epsilon);  w -= m
+    cdef lanes g_ = take_lanes(g, n), w_ = take_lanes(w, n)
+    cdef lanes v_ = fused_lanes(u.rho, take_lanes(v, n), u.less_rho * (g_ * g_))
+    cdef lanes a_ = u.centered * fused_lanes(u.rho, take_lanes(a, n), u.less_rho * g_)
+    cdef lanes m_ = (u.momentum * take_lanes(m, n)
+                     + quotient(u.rate * g_, root(v_ - a_ * a_ + u.epsilon)))
+    put_lanes(v, v_, n)
+    put_lanes(a, a_, n)
+    put_lanes(m, m_, n)
+    put_lanes(w, w_ - w_ * u.decay - m_, n)
 
 
 cdef void update_rmsprop_full(const Update* u, const_restricted g, restricted w, restricted v,
                               restricted a, restricted m, Py_ssize_t n) noexcept nogil:
-    # As rmsprop, with a = rho a + (1 - rho) g taken off as a^2 when centered (1, else 0),
-    # and m = momentum m + rate g / sqrt(v - centered a^2 + epsilon);  w -= m
-    cdef real rate = u.rate, decay = u.decay, epsilon = u.epsilon, rho = u.rho
-    cdef real less_rho = u.less_rho
-    cdef real momentum = u.momentum, centered = u.centered
-    cdef real top[QUOTIENTS]
-    cdef real bottom[QUOTIENTS]
-    cdef Py_ssize_t i, now
-    while n > 0:
-        now = smaller(n, QUOTIENTS)
-        for i in range(now):
-            v[i] = fused(rho, v[i], less_rho * (g[i] * g[i]))
-            a[i] = centered * fused(rho, a[i], less_rho * g[i])
-            top[i] = rate * g[i]
-            bottom[i] = sqrt_(v[i] - a[i] * a[i] + epsilon)
-        divide(top, bottom, now)
-        for i in range(now):
-            m[i] = momentum * m[i] + top[i]
-            w[i] = w[i] - w[i] * decay - m[i]
-        g += now
-        w += now
-        v += now
-        a += now
-        m += now
-        n -= now
+    cdef Py_ssize_t i = 0
+    while n - i >= WIDTH:
+        rmsprop_full_lanes(u, g + i, w + i, v + i, a + i, m + i, WIDTH)
+        i += WIDTH
+    if i < n:
+        rmsprop_full_lanes(u, g + i, w + i, v + i, a + i, m + i, n - i)
+
+
+cdef inline void adam_lanes(const Update* u, const real* g, real* w, real* m, real* v,
+                            Py_ssize_t n) noexcept nogil:
+    # m += (1 - beta_1)(g - m);  v += (1 - beta_2)(g^2 - v);  w -= rate m / (sqrt v + epsilon)
+    # with both bias corrections in rate        (Kingma and Ba 2015, end of section 2)
+    cdef lanes g_ = take_lanes(g, n), w_ = take_lanes(w, n)
+    cdef lanes m_ = take_lanes(m, n), v_ = take_lanes(v, n)
+    m_ = m_ + (g_ - m_) * u.less_beta_1
+    v_ = v_ + (g_ * g_ - v_) * u.less_beta_2
+    put_lanes(m, m_, n)
+    put_lanes(v, v_, n)
+    put_lanes(w, w_ - w_ * u.decay - quotient(u.rate * m_, root(v_) + u.epsilon), n)
 
 
 cdef void update_adam(const Update* u, const_restricted g, restricted w, restricted m,
                       restricted v, restricted s2, Py_ssize_t n) noexcept nogil:
-    # m += (1 - beta_1)(g - m);  v += (1 - beta_2)(g^2 - v);  w -= rate m / (sqrt v + epsilon)
-    # with both bias corrections in rate        (Kingma and Ba 2015, end of section 2)
-    cdef real rate = u.rate, decay = u.decay, epsilon = u.epsilon
-    cdef real less_beta_1 = u.less_beta_1, less_beta_2 = u.less_beta_2
-    cdef real top[QUOTIENTS]
-    cdef real bottom[QUOTIENTS]
-    cdef Py_ssize_t i, now
-    while n > 0:
-        now = smaller(n, QUOTIENTS)
-        for i in range(now):
-            m[i] = m[i] + (g[i] - m[i]) * less_beta_1
-            v[i] = v[i] + (g[i] * g[i] - v[i]) * less_beta_2
-            top[i] = rate * m[i]
-            bottom[i] = sqrt_(v[i]) + epsilon
-        take_quotients(w, top, bottom, decay, now)
-        g += now
-        w += now
-        m += now
-        v += now
-        n -= now
+    cdef Py_ssize_t i = 0
+    while n - i >= WIDTH:
+        adam_lanes(u, g + i, w + i, m + i, v + i, WIDTH)
+        i += WIDTH
+    if i < n:
+        adam_lanes(u, g + i, w + i, m + i, v + i, n - i)
+
+
+cdef inline void amsgrad_lanes(const Update* u, const real* g, real* w, real* m, real* v, real* h,
+                               Py_ssize_t n) noexcept nogil:
+    # Adam with the largest v so far in the denominator        (Reddi et al. 2018)
+    cdef lanes g_ = take_lanes(g, n), w_ = take_lanes(w, n)
+    cdef lanes m_ = take_lanes(m, n), v_ = take_lanes(v, n), h_
+    m_ = m_ + (g_ - m_) * u.less_beta_1
+    v_ = v_ + (g_ * g_ - v_) * u.less_beta_2
+    h_ = larger_lanes(take_lanes(h, n), v_)
+    put_lanes(m, m_, n)
+    put_lanes(v, v_, n)
+    put_lanes(h, h_, n)
+    put_lanes(w, w_ - w_ * u.decay - quotient(u.rate * m_, root(h_) + u.epsilon), n)
 
 
 cdef void update_amsgrad(const Update* u, const_restricted g, restricted w, restricted m,
                          restricted v, restricted h, Py_ssize_t n) noexcept nogil:
-    # Adam with the largest v so far in the denominator        (Reddi et al. 2018)
-    cdef real rate = u.rate, decay = u.decay, epsilon = u.epsilon
-    cdef real less_beta_1 = u.less_beta_1, less_beta_2 = u.less_beta_2
-    cdef real top[QUOTIENTS]
-    cdef real bottom[QUOTIENTS]
-    cdef Py_ssize_t i, now
-    while n > 0:
-        now = smaller(n, QUOTIENTS)
-        for i in range(now):
-            m[i] = m[i] + (g[i] - m[i]) * less_beta_1
-            v[i] = v[i] + (g[i] * g[i] - v[i]) * less_beta_2
-            h[i] = h[i] if h[i] > v[i] else v[i]
-            top[i] = rate * m[i]
-            bottom[i] = sqrt_(h[i]) + epsilon
-        take_quotients(w, top, bottom, decay, now)
-        g += now
-        w += now
-        m += now
-        v += now
-        h += now
-        n -= now
+    cdef Py_ssize_t i = 0
+    while n - i >= WIDTH:
+        amsgrad_lanes(u, g + i, w + i, m + i, v + i, h + i, WIDTH)
+        i += WIDTH
+    if i < n:
+        amsgrad_lanes(u, g + i, w + i, m + i, v + i, h + i, n - i)
 
 
 cdef update_pointer update_function(int kind) noexcept nogil:
