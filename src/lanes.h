@@ -1,7 +1,8 @@
 /* Numbers by the vector, for loops of which the compiler would not make what is wanted.
 
    `lanes` is WIDTH numbers, and arithmetic of it theirs, each by itself. Elsewhere it is one number, and the
-   compiler makes vectors of the loop. */
+   compiler makes vectors of the loop. So no ?:, no comparison and no number assigned: these compile where it is one
+   number, and not where it is many. */
 #ifndef NNCORE_LANES_H
 #define NNCORE_LANES_H
 

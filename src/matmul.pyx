@@ -131,7 +131,7 @@ ctypedef struct Matmul:
     bint b_transposed
     bint b_slack            # a tile's width may be read past b's end
     bint narrow             # at most a vector of columns: multiply_narrow_range() does it
-    const real* bias        # added by that, or NULL: the epilogue adds it
+    const real* bias        # added by that, or NULL: the epilogue adds it; NULL if a_transposed
     epilogue_pointer epilogue
     const finished_rows* finish     # what it does, for whole tiles, which are done so; or NULL
     uses_pointer uses           # or NULL: nothing that is worth being asked for

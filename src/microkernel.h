@@ -64,7 +64,7 @@
 /* Numbers beyond the end of every array of the executor that may be read: neither a tile nor the last square
    of a turned matrix of short rows reads further. */
 #define NNCORE_SLACK 64
-#define SHORT_COLS 16 /* of a short row, at most */
+#define SHORT_COLS 16 /* of a short row, at most; and rows of a strip */
 typedef char tile_is_within_slack[TILE_COLS <= NNCORE_SLACK ? 1 : -1];
 typedef char squares_are_within_slack[3 * SHORT_COLS + 3 <= NNCORE_SLACK ? 1 : -1];
 
@@ -968,11 +968,12 @@ static ONLY_ONCE void transpose_by_vectors(const real *from, ptrdiff_t from_step
         transpose(from + first * from_step, from_step, rows - first, cols, to + first, to_step);
 }
 
-/* The same of SHORT_COLS rows, to rows side by side. */
+/* The same of SHORT_COLS rows, to rows side by side: a function of its own, for its constants. */
 static void transpose_to_short_rows(const real *from, ptrdiff_t from_step, ptrdiff_t cols, real *to)
 {
-    if (transpose_whole_vectors(from, from_step, SHORT_COLS, cols, to, SHORT_COLS) == 0)
-        transpose(from, from_step, SHORT_COLS, cols, to, SHORT_COLS);
+    const ptrdiff_t first = transpose_whole_vectors(from, from_step, SHORT_COLS, cols, to, SHORT_COLS);
+    if (first < SHORT_COLS)
+        transpose(from + first * from_step, from_step, SHORT_COLS - first, cols, to + first, SHORT_COLS);
 }
 
 /* The same of at most a vector's rows and a multiple of four columns, to rows side by side: of `from` a

@@ -1,11 +1,11 @@
 # Optimizers: the update of n numbers of one parameter and its slots, from their gradient.
 # Formulas are Keras 3's.
 #
-# To add one: its name in the enum and in OPTIMIZERS (with its number of slots), its loop,
-# and its line in update_function(). Each loop reads and writes every number once. A sum of two
-# products is written fused(): left to itself the compiler may fuse one in a loop's vectors and the
-# other at its end, and how many numbers are updated together would show. What takes roots and
-# divides goes by WIDTH: the compiler knows no fast division.
+# To add one: its name in the enum and in OPTIMIZERS (with its number of slots), its formula
+# and loop, and its line in update_function(). Each loop reads and writes every number once. A sum
+# of two products, or of one and a quotient, is written fused(): left to itself the compiler may
+# fuse one in a loop's vectors and the other at its end, and how many numbers are updated together
+# would show. What takes roots and divides goes by WIDTH: the compiler knows no fast division.
 
 cdef extern from "lanes.h" nogil:
     ctypedef real lanes         # WIDTH numbers, and arithmetic of it theirs
@@ -143,8 +143,8 @@ cdef inline void rmsprop_full_lanes(const Update* u, const real* g, real* w, rea
     cdef lanes g_ = take_lanes(g, n), w_ = take_lanes(w, n)
     cdef lanes v_ = fused_lanes(u.rho, take_lanes(v, n), u.less_rho * (g_ * g_))
     cdef lanes a_ = u.centered * fused_lanes(u.rho, take_lanes(a, n), u.less_rho * g_)
-    cdef lanes m_ = (u.momentum * take_lanes(m, n)
-                     + quotient(u.rate * g_, root(v_ - a_ * a_ + u.epsilon)))
+    cdef lanes m_ = fused_lanes(u.momentum, take_lanes(m, n),
+                                quotient(u.rate * g_, root(v_ - a_ * a_ + u.epsilon)))
     put_lanes(v, v_, n)
     put_lanes(a, a_, n)
     put_lanes(m, m_, n)

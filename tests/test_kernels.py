@@ -347,6 +347,44 @@ def test_an_updates_quotient_of_what_is_not_finite(dtype, n):
         np.testing.assert_array_equal(w, wanted)
 
 
+@pytest.mark.parametrize("name", kernels.optimizers())
+def test_how_many_numbers_are_updated_together_does_not_show(name, dtype):
+    rng = np.random.default_rng(7)
+    hyper = {**HYPER[name], "weight_decay": 0.01, "learning_rate": 0.01, "iteration": 3}
+    for n in SIZES:
+        g, w = rng.normal(size=(2, n + 16)).astype(dtype)
+        slots = np.abs(rng.normal(size=(kernels.optimizers()[name], n))).astype(dtype)
+        if name == "rmsprop_full":
+            slots[0] += slots[1] ** 2
+        all_w, all_slots = w.copy(), slots.copy()
+        kernels.update(name, all_w[:n], g[:n], all_slots, **hyper)
+        np.testing.assert_array_equal(all_w[n:], w[n:])  # nothing beyond them is written
+        for i in range(min(n, 200)):
+            one, its = w[i : i + 1].copy(), slots[:, i : i + 1].copy()
+            kernels.update(name, one, g[i : i + 1].copy(), its, **hyper)
+            assert one[0] == all_w[i], (n, i)
+            assert np.array_equal(its[:, 0], all_slots[:, i]), (n, i)
+
+
+def test_a_momentum_is_fused_whatever_the_instruction_set(dtype, monkeypatch):
+    """m = momentum m + rate g / sqrt(v - a^2 + epsilon): one rounding of product and sum."""
+    fusing = [isa for isa in ISAS if isa != "x86_64_v2"]
+    if len(fusing) < 2:
+        pytest.skip("there are no two instruction sets that fuse")
+    rng = np.random.default_rng(8)
+    g, w, m = rng.normal(size=(3, 1000)).astype(dtype)
+    found = []
+    for isa in fusing:
+        monkeypatch.setattr(runtime, "_isa", isa)
+        monkeypatch.setattr(runtime, "_cores", {})
+        slots = np.stack([np.full_like(g, 0.5), np.full_like(g, 0.1), m])
+        hyper = {**HYPER["rmsprop_full"], "momentum": 0.5001}
+        kernels.update("rmsprop_full", w.copy(), g, slots, learning_rate=0.01, **hyper)
+        found.append(slots[2])
+    for other in found[1:]:
+        np.testing.assert_array_equal(other, found[0])
+
+
 SHAPES = [
     (1, 1, 1), (1, 64, 10), (2, 2, 2), (3, 5, 7), (12, 32, 32), (13, 33, 17), (32, 64, 64),
     (31, 300, 33), (128, 784, 128), (50, 520, 300), (300, 1000, 5), (3, 3, 700), (257, 129, 255),

@@ -202,6 +202,19 @@ static void check_transpose(int by_vectors, int rows, int cols)
 }
 
 /* A row of `to` also writes on the next ones. */
+static void check_to_short_rows(int cols)
+{
+    real *from = numbers(SHORT_COLS * cols), *to = numbers(cols * SHORT_COLS);
+    int i, p, wrong = 0;
+
+    transpose_to_short_rows(from, cols, cols, to);
+    for (i = 0; i < SHORT_COLS; i++)
+        for (p = 0; p < cols; p++)
+            wrong += to[p * SHORT_COLS + i] != from[i * cols + p];
+    CHECK(!wrong, "%d wrong of %d columns, to short rows", wrong, cols);
+    free(from), free(to);
+}
+
 static void check_few_rows(int rows, int cols)
 {
     real *from = numbers(MAX(rows, LANES_PER_VECTOR) * (cols + 1));
@@ -276,6 +289,8 @@ void TEST(void)
     for (rows = 1; rows <= LANES_PER_VECTOR; rows++)
         for (cols = 0; cols <= 2 * SHORT_COLS; cols += 4)
             check_few_rows(rows, cols);
+    for (cols = 1; cols <= SHORT_COLS; cols++)
+        check_to_short_rows(cols);
     for (rows = 1; rows <= SHORT_COLS; rows++)
         for (cols = 1; cols <= SHORT_COLS; cols++)
             check_squares(rows, cols);
