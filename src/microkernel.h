@@ -813,30 +813,30 @@ static void multiply_and_finish_rows(int rows, ptrdiff_t k, const real *a, ptrdi
         finish_row(0, k, a + i * a_step, a_step, b, b_step, finish, row_at + i, col_at, 0);
 }
 
-static void multiply_narrow(ptrdiff_t rows, ptrdiff_t cols, ptrdiff_t k, const real *a, ptrdiff_t a_step,
-                            const real *b, ptrdiff_t b_step, const real *bias, real *c)
+/* a(i, p) = a[i * i_step + p * p_step] */
+static void multiply_narrow_by_steps(ptrdiff_t rows, ptrdiff_t cols, ptrdiff_t k, const real *a, ptrdiff_t i_step,
+                                     ptrdiff_t p_step, const real *b, ptrdiff_t b_step, const real *bias, real *c)
 {
     ptrdiff_t i, j, p;
     for (i = 0; i < rows; i++)
         for (j = 0; j < cols; j++) {
             real sum = 0;
             for (p = 0; p < k; p++)
-                sum += a[i * a_step + p] * b[p * b_step + j];
+                sum += a[i * i_step + p * p_step] * b[p * b_step + j];
             c[i * cols + j] = bias ? sum + bias[j] : sum;
         }
+}
+
+static void multiply_narrow(ptrdiff_t rows, ptrdiff_t cols, ptrdiff_t k, const real *a, ptrdiff_t a_step,
+                            const real *b, ptrdiff_t b_step, const real *bias, real *c)
+{
+    multiply_narrow_by_steps(rows, cols, k, a, a_step, 1, b, b_step, bias, c);
 }
 
 static void multiply_narrow_turned(ptrdiff_t rows, ptrdiff_t cols, ptrdiff_t k, const real *a,
                                    ptrdiff_t a_step, const real *b, ptrdiff_t b_step, real *c)
 {
-    ptrdiff_t i, j, p;
-    for (i = 0; i < rows; i++)
-        for (j = 0; j < cols; j++) {
-            real sum = 0;
-            for (p = 0; p < k; p++)
-                sum += a[i + p * a_step] * b[p * b_step + j];
-            c[i * cols + j] = sum;
-        }
+    multiply_narrow_by_steps(rows, cols, k, a, 1, a_step, b, b_step, NULL, c);
 }
 
 static void sum_narrow_rows(ptrdiff_t rows, ptrdiff_t cols, const real *a, real *sums)

@@ -201,7 +201,6 @@ static void check_transpose(int by_vectors, int rows, int cols)
     free(from), free(to);
 }
 
-/* A row of `to` also writes on the next ones. */
 static void check_to_short_rows(int cols)
 {
     real *from = numbers(SHORT_COLS * cols), *to = numbers(cols * SHORT_COLS);
@@ -215,6 +214,7 @@ static void check_to_short_rows(int cols)
     free(from), free(to);
 }
 
+/* A row of `to` also writes on the next ones. */
 static void check_few_rows(int rows, int cols)
 {
     real *from = numbers(MAX(rows, LANES_PER_VECTOR) * (cols + 1));
