@@ -5,9 +5,10 @@
 # Loops (after Goto and van de Geijn 2008): columns in blocks, p in blocks, then tiles, row by row
 # of them. A run's panel of a (a tile's rows x at most 512 p) lies in the L1 cache, the block's
 # panels of b (p x columns) in L2. a is read where it lies: a tile takes one number at a time from
-# it (lines that would push each other out of the cache are copied side by side, and so are those of
-# a transposed a by the first tile of columns, as it multiplies). b is copied (packed) where several
-# tiles of rows read it, by the first of them as it multiplies.
+# it (lines that would push each other out of the cache are copied side by side, once, if there is
+# room for all of them; and those of a transposed a are copied by the first tile of columns, as it
+# multiplies). b is copied (packed) where several tiles of rows read it, by the first of them as it
+# multiplies; of a b from memory that one reads a share of the rows after the other.
 # Where a transposed a is copied, a block has so many columns that it need not be copied often:
 # its b lies in L3, and a few tiles of rows are done with a group of b's panels that L2 holds.
 # p goes in order within a run, and the runs' sums are added in order; the runs depend on the
@@ -30,6 +31,13 @@ cdef extern from "microkernel.h" nogil:
     void multiply_and_pack(int cols, int unit, Py_ssize_t k, const real* a, Py_ssize_t a_step,
                            const real* b, Py_ssize_t b_step, real* packed, real* tile,
                            Py_ssize_t step, int add)
+    ctypedef struct share_of_p:
+        const real* begun
+        const real* next
+        Py_ssize_t begun_step
+    void multiply_share_and_pack(const share_of_p* share, Py_ssize_t k, const real* a,
+                                 Py_ssize_t a_step, const real* b, Py_ssize_t b_step,
+                                 real* packed, real* tile, Py_ssize_t step, int add)
     const int MOST_ASKED
     struct asked_place:
         const real* at
@@ -102,6 +110,10 @@ cdef enum:
     SMALL_TILES = 4         # of columns of a result that is computed without blocks
     NARROW_PANEL = 64       # rows of a result of one vector, that the epilogue gets at once
     CONFLICT = 1024         # bytes between lines of which many have no place in the cache
+    STREAMED = 1 << 20      # bytes of b that come from memory: more than the caches keep
+    SHARED_BYTES = 4 << 20  # of b, if more: that its first tile of rows reads by shares, so many
+    SHARE_P = 128           # rows at a time, and of each
+    SHARE_COLS = 256        # so many numbers
 
 # panel holds rows x cols numbers of c from (i, j) on, their rows `step` apart. It may be written.
 ctypedef void (*epilogue_pointer)(const void* context, real* panel, Py_ssize_t step, Py_ssize_t i,
@@ -196,6 +208,22 @@ cdef inline bint is_far(Py_ssize_t m, Py_ssize_t k) noexcept nogil:
     return m * k * <Py_ssize_t>sizeof(real) >= FAR_A_BYTES
 
 
+cdef inline bint is_larger(Py_ssize_t n, Py_ssize_t k, Py_ssize_t size) noexcept nogil:
+    # Has a matrix n x k more bytes?
+    return k * n * <Py_ssize_t>sizeof(real) > size
+
+
+cdef inline Py_ssize_t padded(Py_ssize_t numbers) noexcept nogil:
+    # From row to row of what is copied: a line more, so as not to be a power of two.
+    return numbers + 64 // <Py_ssize_t>sizeof(real)
+
+
+cdef inline Py_ssize_t shares_size() noexcept nogil:
+    # Numbers that multiply_first_rows() needs: of a, of sums, and of b.
+    return round_up(TILE_ROWS * padded(SHARE_P), 64) \
+        + round_up(TILE_ROWS * padded(SHARE_COLS), 64) + SHARE_P * TILE_COLS
+
+
 cdef inline Py_ssize_t block_cols(Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, Py_ssize_t p,
                                   bint pack_a) noexcept nogil:
     # Blocks of about the same width: a last, narrow one takes as long to begin as a whole one. (Of
@@ -237,7 +265,8 @@ cdef Py_ssize_t scratch_size(Py_ssize_t m, Py_ssize_t n, Py_ssize_t k) noexcept 
             * panel_step(smaller(cols, smaller(tiles_within(LONG_B_BYTES, half), MAX_BLOCK_TILES)
                                  * TILE_COLS))
     return round_up(b, 64) + round_up(larger(c, unfinished), 64) \
-        + MOST_A_TILES * round_up(TILE_ROWS * smaller(k, MAX_BLOCK_P), 64)
+        + MOST_A_TILES * round_up(TILE_ROWS * padded(smaller(k, MAX_BLOCK_P)), 64) \
+        + (shares_size() if is_larger(n, k, SHARED_BYTES) else 0)
 
 
 cdef inline bint rows_fit(Py_ssize_t step) noexcept nogil:
@@ -308,16 +337,12 @@ cdef void pack_cols(const real* b, Py_ssize_t step, bint transposed, Py_ssize_t 
                 panel[p * TILE_COLS + j] = 0
 
 
-cdef enum:
-    STREAMED = 1 << 20      # bytes of b that come from memory: more than the caches keep
-
-
 cdef void multiply_one_row(const Matmul* mm, Py_ssize_t j0, Py_ssize_t j1,
                            real* c) noexcept nogil:
     # m = 1: b is read once, row after row; there is nothing to copy.
     cdef Py_ssize_t cols, tail, pb, ps, p, j, run = run_of(mm.k)
     cdef Py_ssize_t a_step = mm.a_step if mm.a_transposed else 1
-    cdef bint streamed = mm.k * mm.n * <Py_ssize_t>sizeof(real) > STREAMED
+    cdef bint streamed = is_larger(mm.n, mm.k, STREAMED)
     cdef const real* a
     cdef const real* b
     cdef real sum
@@ -390,15 +415,15 @@ cdef void multiply_narrow_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1,
 
 ctypedef struct Layout:
     # How one thread works on its part of c, and where its panels lie in its scratch.
-    Py_ssize_t run, p_block, col_block, a_size, b_at, c_at, end
-    bint split, pack_a, turn_a, pack_b
+    Py_ssize_t run, p_block, col_block, a_size, a_at, b_at, c_at, end
+    bint split, pack_a, turn_a, pack_b, keep_a, by_shares
 
 
 cdef Layout layout_of(const Matmul* mm, Py_ssize_t m, Py_ssize_t n) noexcept nogil:
     # For a part of m rows and n columns.
     cdef Layout at
     cdef Py_ssize_t k = mm.k, rows = round_up(m, TILE_ROWS)
-    cdef Py_ssize_t step
+    cdef Py_ssize_t step, cols, kept = 0
     if mm.narrow:
         memset(&at, 0, sizeof(at))
         at.c_at = narrow_b_size(k) if mm.b_transposed else 0
@@ -407,23 +432,40 @@ cdef Layout layout_of(const Matmul* mm, Py_ssize_t m, Py_ssize_t n) noexcept nog
     at.run = at.p_block = k
     at.col_block = n
     at.pack_a = packs_a(mm.a_transposed, mm.a_step, n, k)
+    # Packing b pays when many tiles of rows read it, or several and it comes from memory; a
+    # transposed b must be packed.
+    at.pack_b = mm.b_transposed or (n > 4 * TILE_COLS and (m > 4 * TILE_ROWS or (
+        m > TILE_ROWS and is_larger(mm.n, k, STREAMED))))
+    at.by_shares = n > 4 * TILE_COLS and not mm.a_transposed and not mm.b_transposed \
+        and is_larger(mm.n, k, SHARED_BYTES)
     if k > MAX_RUN or n > TILE_COLS:
         # (A small matmul takes less time than these divisions.)
         at.run = run_of(k)
         at.p_block = block_p(k)
         at.col_block = block_cols(m, n, k, at.p_block, at.pack_a)
+    at.a_at = shares_size() if at.by_shares else 0
+    at.a_size = round_up(
+        TILE_ROWS * (at.p_block if mm.a_transposed else padded(at.p_block)), 64)
+    at.keep_a = False
+    if at.pack_a and not mm.a_transposed:
+        # If there is room for copies of all of a, blocks need not be wide for a to be copied once.
+        kept = tiles_of(m, TILE_ROWS) * tiles_of(k, at.p_block) * at.a_size
+        cols = block_cols(m, n, k, at.p_block, False)
+        at.keep_a = at.a_at + kept + round_up(at.p_block * cols, 64) \
+            + rows * panel_step(cols) <= scratch_size(mm.m, mm.n, k)
+        if at.keep_a:
+            at.col_block = cols
+    if at.by_shares and not at.pack_b:
+        at.col_block = MAX_BLOCK_TILES * TILE_COLS
     at.split = k > at.p_block
-    # Packing b pays when many tiles of rows read it, or several and it comes from memory; a
-    # transposed b must be packed.
-    at.pack_b = mm.b_transposed or (n > 4 * TILE_COLS and (m > 4 * TILE_ROWS or (
-        m > TILE_ROWS and mm.k * mm.n * <Py_ssize_t>sizeof(real) > STREAMED)))
-    at.a_size = round_up(TILE_ROWS * at.p_block, 64)
     at.turn_a = not at.pack_a and turns_a(mm, n)
-    at.b_at = 0
-    if at.pack_a:
-        at.b_at = of_l2(A_TILES) * at.a_size
-    elif at.turn_a:
-        at.b_at = at.a_size
+    at.b_at = at.a_at
+    if at.keep_a:
+        at.b_at += kept
+    elif at.pack_a and mm.a_transposed:
+        at.b_at += of_l2(A_TILES) * at.a_size
+    elif at.pack_a or at.turn_a:
+        at.b_at += at.a_size
     at.c_at = at.b_at + round_up(at.p_block * round_up(smaller(n, at.col_block), TILE_COLS), 64)
     step = panel_step(smaller(at.col_block, n))
     if at.split:
@@ -481,7 +523,7 @@ ctypedef struct Block:
     Py_ssize_t i0, m                # the thread's rows: m from i0 on
     Py_ssize_t j0, cols             # columns
     Py_ssize_t p0, ps               # of the sums
-    Py_ssize_t run, step, a_size    # step: of c's panels
+    Py_ssize_t run, p_block, step, a_size   # step: of c's panels
     Py_ssize_t whole                # columns of b that may be read where they lie
     Py_ssize_t held                 # rows that the epilogue has not had yet
     Py_ssize_t asked                # numbers of a row of a that each tile asks for; 0: none
@@ -490,15 +532,17 @@ ctypedef struct Block:
     # row on that leaves just time enough.
     const real* next
     Py_ssize_t next_step, next_lines, next_numbers, next_at, next_from
-    bint ends, split, packs_b, packs_a, turns_a, copies_a
+    bint ends, split, packs_b, packs_a, turns_a, copies_a, keeps_a
     bint far                        # does a come from memory, or nearly so?
+    bint kept                       # are copies of a still there?
+    real* shares                    # shares_size() numbers
     real* a_panels
     real* b_panels
     real* c_panels
 
 
-cdef inline void set_next(const Matmul* mm, Block* at, Py_ssize_t n, Py_ssize_t p_block,
-                          Py_ssize_t col_block) noexcept nogil:
+cdef inline void set_next(const Matmul* mm, Block* at, Py_ssize_t n,
+                          const Layout* layout) noexcept nogil:
     # What the last tiles of a block ask for of the next one's b: the tiles that pack it would wait
     # for it. n: columns from this block's on.
     cdef Py_ssize_t p0 = at.p0 + at.ps, j0 = at.j0, ps, cols, pieces
@@ -511,8 +555,11 @@ cdef inline void set_next(const Matmul* mm, Block* at, Py_ssize_t n, Py_ssize_t 
         n -= at.cols
         if n <= 0:
             return
-    ps = smaller(p_block, mm.k - p0)
-    cols = smaller(col_block, n)
+    ps = smaller(layout.p_block, mm.k - p0)
+    cols = smaller(layout.col_block, n)
+    if layout.by_shares:
+        ps = smaller(ps, SHARE_P)
+        cols = smaller(cols, SHARE_COLS)
     at.next_step = mm.b_step
     at.next = mm.b + (j0 * mm.b_step + p0 if mm.b_transposed else p0 * mm.b_step + j0)
     at.next_lines = cols if mm.b_transposed else smaller(ps, rows_in_l2(mm.b_step))
@@ -579,9 +626,13 @@ cdef inline void multiply_rows(const Matmul* mm, Block* at, Py_ssize_t first, Py
             a = a_panel
             a_step = TILE_ROWS
         elif at.copies_a:
-            a_step = ps + 64 // <Py_ssize_t>sizeof(real)
-            copy_rows(a, mm.a_step, rows, ps, at.a_panels, a_step)
-            a = at.a_panels
+            a_step = padded(ps)
+            if at.keeps_a:
+                a_panel += (at.p0 // at.p_block * tiles_of(at.m, TILE_ROWS) + i // TILE_ROWS) \
+                    * at.a_size
+            if not at.kept:
+                copy_rows(a, mm.a_step, rows, ps, a_panel, a_step)
+            a = a_panel
         c = at.c_panels + (i if at.split else at.held) * step
         # The first tile of rows packs b.
         ready = 0 if at.packs_b and i > 0 else at.whole
@@ -604,8 +655,11 @@ cdef inline void multiply_rows(const Matmul* mm, Block* at, Py_ssize_t first, Py
                 mm.uses(mm.context, i_now, j_now, &ask)
             elif whole and at.asked > 0 and i + TILE_ROWS < at.m:
                 # This tile's share of the next rows (a last, narrower tile asks for none).
-                ask_for(&ask, a_of(mm, i_now + TILE_ROWS, at.p0) + j // TILE_COLS * at.asked,
-                        mm.a_step, at.asked)
+                if at.kept:
+                    ask_for(&ask, a + at.a_size + j // TILE_COLS * at.asked, a_step, at.asked)
+                else:
+                    ask_for(&ask, a_of(mm, i_now + TILE_ROWS, at.p0) + j // TILE_COLS * at.asked,
+                            mm.a_step, at.asked)
             if whole and at.next_lines > 0 and i >= at.next_from:
                 ask_for_next(at, &ask)
             asks = ask.n > 0
@@ -647,6 +701,55 @@ cdef inline void multiply_rows(const Matmul* mm, Block* at, Py_ssize_t first, Py
             at.held = 0
 
 
+cdef void multiply_first_rows(const Matmul* mm, Block* at) noexcept nogil:
+    # The first tile of rows, in a block's columns that are read where they lie, of a b from memory:
+    # some rows of it at a time, while the same columns of the next ones are asked for. (All rows
+    # of a tile's columns would be as many pages, and lines a power of two apart would push each
+    # other out of the cache before their turn.) It packs b, if other tiles are to read it. Sums
+    # that a share leaves unfinished begin the next one's: their bits are those of one loop.
+    cdef Py_ssize_t rows = smaller(TILE_ROWS, at.m), p, now, left, j, jb = 0, cols
+    cdef Py_ssize_t a_step = padded(SHARE_P), sums_step = padded(SHARE_COLS)
+    cdef real* a = at.shares
+    cdef real* sums = a + round_up(TILE_ROWS * a_step, 64)
+    cdef real* kept = sums + round_up(TILE_ROWS * sums_step, 64)
+    cdef const real* b
+    cdef share_of_p share
+    cdef bint ends
+    share.begun_step = sums_step
+    if rows < TILE_ROWS:        # what a missing row gives is ignored
+        memset(a, 0, TILE_ROWS * a_step * sizeof(real))
+    while jb < at.whole:
+        cols = smaller(SHARE_COLS, at.whole - jb)
+        p = 0
+        while p < at.ps:
+            left = smaller(at.run - p % at.run, at.ps - p)      # of the run
+            now = smaller(SHARE_P, left)
+            ends = now == left
+            copy_rows(a_of(mm, at.i0, at.p0 + p), mm.a_step, rows, now, a, a_step)
+            b = mm.b + (at.p0 + p) * mm.b_step + at.j0 + jb
+            share.next = b              # nothing new
+            if p + now < at.ps:
+                share.next = b + now * mm.b_step
+            elif jb + cols < at.whole:
+                share.next = mm.b + at.p0 * mm.b_step + at.j0 + jb + cols
+            share.begun = sums if p % at.run > 0 else NULL
+            j = 0
+            while j < cols:
+                multiply_share_and_pack(
+                    &share, now, a, a_step, b + j, mm.b_step,
+                    at.b_panels + (jb + j) * at.ps + p * TILE_COLS if at.packs_b else kept,
+                    at.c_panels + jb + j if ends else sums + j,
+                    at.step if ends else sums_step, ends and at.p0 + p >= at.run)
+                share.next += TILE_COLS
+                if share.begun:
+                    share.begun += TILE_COLS
+                j += TILE_COLS
+            p += now
+        jb += SHARE_COLS
+    if at.ends and at.whole > 0:
+        mm.epilogue(mm.context, at.c_panels, at.step, at.i0, at.j0, rows, at.whole)
+
+
 cdef void multiply_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_ssize_t j0,
                          Py_ssize_t j1, real* scratch) noexcept nogil:
     # Rows i0..i1 and columns j0..j1 of c, by one thread. i0 and j0 are multiples of the tile.
@@ -665,7 +768,7 @@ cdef void multiply_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_ssiz
         multiply_one_row(mm, j0, j1, scratch)
         return
     layout = layout_of(mm, m, n)
-    if layout.split and m > UNFINISHED_ROWS:
+    if (layout.split or layout.pack_a and not mm.a_transposed) and m > UNFINISHED_ROWS:
         i = i0
         while i < i1:
             end = smaller(i + UNFINISHED_ROWS, i1)
@@ -683,7 +786,10 @@ cdef void multiply_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_ssiz
     at.packs_a = layout.pack_a and mm.a_transposed
     at.turns_a = layout.turn_a
     at.copies_a = layout.pack_a and not mm.a_transposed
-    at.a_panels = scratch
+    at.keeps_a = layout.keep_a
+    at.p_block = layout.p_block
+    at.shares = scratch
+    at.a_panels = scratch + layout.a_at
     at.b_panels = scratch + layout.b_at
     at.c_panels = scratch + layout.c_at
     # No range(start, stop, step) here: Cython's code for a runtime step is slow and long.
@@ -716,13 +822,20 @@ cdef void multiply_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_ssiz
                 pack_cols(b, mm.b_step, mm.b_transposed, at.ps, smaller(TILE_COLS, at.cols - j),
                           at.b_panels + j * at.ps)
                 j += TILE_COLS
-            set_next(mm, &at, n - jb, layout.p_block, layout.col_block)
+            set_next(mm, &at, n - jb, &layout)
             rows = m
             group = at.cols
             if at.packs_a:
                 rows = of_l2(A_TILES) * TILE_ROWS
                 group = tiles_within(GROUP_BYTES, at.ps) * TILE_COLS
             i = 0
+            if layout.by_shares:
+                multiply_first_rows(mm, &at)
+                i = smaller(TILE_ROWS, m)
+                at.kept = False
+                if at.whole < at.cols:      # the last tile's, which were packed
+                    multiply_rows(mm, &at, 0, i, at.whole, at.cols)
+            at.kept = layout.keep_a and jb > 0
             while i < m:
                 end = smaller(i + rows, m)
                 if at.packs_a and at.far:

@@ -88,6 +88,13 @@ typedef struct {
     ptrdiff_t step;
 } finished_rows;
 
+/* A tile's share of the p: its sums begin with those in `begun`, whose rows are `begun_step` apart (NULL: with
+   0); and its columns of the next share of b, from `next` on, are asked for, row by row. */
+typedef struct {
+    const real *begun, *next;
+    ptrdiff_t begun_step;
+} share_of_p;
+
 /* NNCORE_PLAIN_C: take the other half, as cl does, with any compiler, to test it. */
 #if (defined(__GNUC__) || defined(__clang__)) && !defined(NNCORE_PLAIN_C)
 
@@ -166,27 +173,36 @@ static ALWAYS_INLINE void ask_for_row(const asked_rows *ask, ptrdiff_t row)
    (PACK_A, where they are neighbours), TILE_ROWS for each p: the stores cost nothing beside the multiplications.
    ask: also ask for these rows, one by one: many lines at once would keep those waiting that the tile
    itself needs.
-   finish: the numbers, done, go there, and not to the tile, which begins at (row_at, col_at). */
+   finish: the numbers, done, go there, and not to the tile, which begins at (row_at, col_at).
+   share: these are not all p (with PACK_B; NULL: all are). */
 #define PACK_B 1
 #define PACK_A 2
 static ALWAYS_INLINE void tile_body(const int rows, const int vectors, const int unit,
-                                    const int pack, const asked_rows *ask,
+                                    const int pack, const share_of_p *share, const asked_rows *ask,
                                     const finished_rows *finish, ptrdiff_t row_at,
                                     ptrdiff_t col_at, ptrdiff_t k, const real *a, ptrdiff_t a_step,
                                     const real *b, ptrdiff_t b_step, real *packed, real *tile,
                                     ptrdiff_t step, int add)
 {
     vector sum[TILE_ROWS][TILE_VECTORS];
-    int i, v, asked = 0;
+    int i, v, asked = 0, ragged = ((uintptr_t)b | b_step * sizeof(real)) % 64 != 0;
     ptrdiff_t p = 0, stop = k, three = 3 * a_step;
     /* Four rows from each address: with 0, 1, 2 and 3 steps. */
     const real *a4 = unit || rows <= 4 ? a : a + 4 * a_step, *a8 = unit || rows <= 8 ? a : a + 8 * a_step;
+    const real *ahead = share ? share->next : b + 64 * b_step;
 
 #pragma GCC unroll 12
     for (i = 0; i < rows; i++)
 #pragma GCC unroll 4
         for (v = 0; v < vectors; v++)
             sum[i][v] = (vector){0};
+    if (share && share->begun) {
+#pragma GCC unroll 12
+        for (i = 0; i < rows; i++)
+#pragma GCC unroll 4
+            for (v = 0; v < vectors; v++)
+                sum[i][v] = *(const loose_vector *)(share->begun + i * share->begun_step + v * LANES_PER_VECTOR);
+    }
     __asm__("" : "+r"(three));
     do {
         if (ask) {
@@ -210,7 +226,12 @@ static ALWAYS_INLINE void tile_body(const int rows, const int vectors, const int
                 packed += TILE_COLS;
 #pragma GCC unroll 4
                 for (v = 0; v < vectors; v++)
-                    prefetch_to_read_later(b + 64 * b_step + v * LANES_PER_VECTOR);
+                    prefetch_to_read_later(ahead + v * LANES_PER_VECTOR);
+                /* A line more, where they do not begin with one; in the one loop. */
+                __asm__("" : "+r"(ragged));
+                if (ragged)
+                    prefetch_to_read_later(ahead + vectors * LANES_PER_VECTOR - 1);
+                ahead += b_step;
             }
             /* An address a row would need more registers than there are; left to itself the compiler
                keeps some where it takes a multiplier's place to fetch them from. */
@@ -265,10 +286,10 @@ static ALWAYS_INLINE void tile_body(const int rows, const int vectors, const int
 #define TILE_CASE(rows)                                                                          \
     case rows:                                                                                   \
         if (unit)                                                                                \
-            tile_body(rows, vectors, 1, 0, 0, 0, 0, 0, k, a, a_step, b, b_step, 0, tile, step,   \
+            tile_body(rows, vectors, 1, 0, 0, 0, 0, 0, 0, k, a, a_step, b, b_step, 0, tile, step,   \
                       add);                                                                      \
         else                                                                                     \
-            tile_body(rows, vectors, 0, 0, 0, 0, 0, 0, k, a, a_step, b, b_step, 0, tile, step,   \
+            tile_body(rows, vectors, 0, 0, 0, 0, 0, 0, 0, k, a, a_step, b, b_step, 0, tile, step,   \
                       add);                                                                      \
         break;
 
@@ -379,13 +400,21 @@ static void multiply_and_pack(int cols, int unit, ptrdiff_t k, const real *a, pt
 {
     const int one = cols <= LANES_PER_VECTOR;
     if (one && unit)
-        tile_body(TILE_ROWS, 1, 1, PACK_B, 0, 0, 0, 0, k, a, a_step, b, b_step, packed, tile, step, add);
+        tile_body(TILE_ROWS, 1, 1, PACK_B, 0, 0, 0, 0, 0, k, a, a_step, b, b_step, packed, tile, step, add);
     else if (one)
-        tile_body(TILE_ROWS, 1, 0, PACK_B, 0, 0, 0, 0, k, a, a_step, b, b_step, packed, tile, step, add);
+        tile_body(TILE_ROWS, 1, 0, PACK_B, 0, 0, 0, 0, 0, k, a, a_step, b, b_step, packed, tile, step, add);
     else if (unit)
-        tile_body(TILE_ROWS, TILE_VECTORS, 1, PACK_B, 0, 0, 0, 0, k, a, a_step, b, b_step, packed, tile, step, add);
+        tile_body(TILE_ROWS, TILE_VECTORS, 1, PACK_B, 0, 0, 0, 0, 0, k, a, a_step, b, b_step, packed, tile, step, add);
     else
-        tile_body(TILE_ROWS, TILE_VECTORS, 0, PACK_B, 0, 0, 0, 0, k, a, a_step, b, b_step, packed, tile, step, add);
+        tile_body(TILE_ROWS, TILE_VECTORS, 0, PACK_B, 0, 0, 0, 0, 0, k, a, a_step, b, b_step, packed, tile, step, add);
+}
+
+/* Such a tile's share of the p, of an a that is not transposed. */
+static ONLY_ONCE void multiply_share_and_pack(const share_of_p *share, ptrdiff_t k, const real *a, ptrdiff_t a_step,
+                                              const real *b, ptrdiff_t b_step, real *packed, real *tile,
+                                              ptrdiff_t step, int add)
+{
+    tile_body(TILE_ROWS, TILE_VECTORS, 0, PACK_B, share, 0, 0, 0, 0, k, a, a_step, b, b_step, packed, tile, step, add);
 }
 
 /* A tile of all its rows and columns, of a transposed a, that also packs its rows, for the tiles beside it. It may
@@ -395,7 +424,7 @@ static ONLY_ONCE void multiply_and_pack_a(ptrdiff_t k, const real *a, ptrdiff_t 
                                           const finished_rows *finish, ptrdiff_t row_at,
                                           ptrdiff_t col_at, real *tile, ptrdiff_t step, int add)
 {
-    tile_body(TILE_ROWS, TILE_VECTORS, 1, PACK_A, ask, finish, row_at, col_at, k, a, a_step, b, b_step, packed, tile,
+    tile_body(TILE_ROWS, TILE_VECTORS, 1, PACK_A, 0, ask, finish, row_at, col_at, k, a, a_step, b, b_step, packed, tile,
               step, add);
 }
 
@@ -405,9 +434,9 @@ static void multiply_and_ask(int unit, ptrdiff_t k, const real *a, ptrdiff_t a_s
                              int add)
 {
     if (unit)
-        tile_body(TILE_ROWS, TILE_VECTORS, 1, 0, ask, 0, 0, 0, k, a, a_step, b, b_step, 0, tile, step, add);
+        tile_body(TILE_ROWS, TILE_VECTORS, 1, 0, 0, ask, 0, 0, 0, k, a, a_step, b, b_step, 0, tile, step, add);
     else
-        tile_body(TILE_ROWS, TILE_VECTORS, 0, 0, ask, 0, 0, 0, k, a, a_step, b, b_step, 0, tile, step, add);
+        tile_body(TILE_ROWS, TILE_VECTORS, 0, 0, 0, ask, 0, 0, 0, k, a, a_step, b, b_step, 0, tile, step, add);
 }
 
 /* A tile of all its rows and columns whose numbers need no second look; it may ask (NULL: not). */
@@ -417,10 +446,10 @@ static ONLY_ONCE void multiply_and_finish(int unit, ptrdiff_t k, const real *a, 
                                           ptrdiff_t col_at, const real *tile, ptrdiff_t step, int add)
 {
     if (unit)
-        tile_body(TILE_ROWS, TILE_VECTORS, 1, 0, ask, finish, row_at, col_at, k, a, a_step, b, b_step, 0,
+        tile_body(TILE_ROWS, TILE_VECTORS, 1, 0, 0, ask, finish, row_at, col_at, k, a, a_step, b, b_step, 0,
                   (real *)tile, step, add);
     else
-        tile_body(TILE_ROWS, TILE_VECTORS, 0, 0, ask, finish, row_at, col_at, k, a, a_step, b, b_step, 0,
+        tile_body(TILE_ROWS, TILE_VECTORS, 0, 0, 0, ask, finish, row_at, col_at, k, a, a_step, b, b_step, 0,
                   (real *)tile, step, add);
 }
 
@@ -434,9 +463,9 @@ static void multiply_and_finish_rows(int rows, ptrdiff_t k, const real *a, ptrdi
     if (rows == TILE_ROWS)
         multiply_and_finish(0, k, a, a_step, b, b_step, 0, finish, row_at, col_at, none, 0, 0);
     else if (rows == TILE_ROWS / 3 * 2)
-        tile_body(TILE_ROWS / 3 * 2, TILE_VECTORS, 0, 0, 0, finish, row_at, col_at, k, a, a_step, b, b_step, 0, none, 0, 0);
+        tile_body(TILE_ROWS / 3 * 2, TILE_VECTORS, 0, 0, 0, 0, finish, row_at, col_at, k, a, a_step, b, b_step, 0, none, 0, 0);
     else
-        tile_body(TILE_ROWS / 3, TILE_VECTORS, 0, 0, 0, finish, row_at, col_at, k, a, a_step, b, b_step, 0, none, 0, 0);
+        tile_body(TILE_ROWS / 3, TILE_VECTORS, 0, 0, 0, 0, finish, row_at, col_at, k, a, a_step, b, b_step, 0, none, 0, 0);
 }
 
 /* One row: c(j) = [c(j) +] sum_p a(p) b(p, j), j < vectors * LANES_PER_VECTOR, a(p) = a[p * a_step]. So many
@@ -745,6 +774,26 @@ static void multiply_and_pack(int cols, int unit, ptrdiff_t k, const real *a, pt
     for (p = 0; p < k; p++)
         memcpy(packed + p * TILE_COLS, b + p * b_step, TILE_COLS * sizeof(real));
     multiply_tile(TILE_ROWS, cols, unit, k, a, a_step, packed, TILE_COLS, tile, step, add);
+}
+
+static void multiply_share_and_pack(const share_of_p *share, ptrdiff_t k, const real *a, ptrdiff_t a_step,
+                                    const real *b, ptrdiff_t b_step, real *packed, real *tile, ptrdiff_t step,
+                                    int add)
+{
+    int i, j;
+    ptrdiff_t p;
+    for (p = 0; p < k; p++)
+        memcpy(packed + p * TILE_COLS, b + p * b_step, TILE_COLS * sizeof(real));
+    for (i = 0; i < TILE_ROWS; i++) {
+        real sum[TILE_COLS] = {0};
+        if (share->begun)
+            memcpy(sum, share->begun + i * share->begun_step, sizeof sum);
+        for (p = 0; p < k; p++)
+            for (j = 0; j < TILE_COLS; j++)
+                sum[j] += a[i * a_step + p] * packed[p * TILE_COLS + j];
+        for (j = 0; j < TILE_COLS; j++)
+            tile[i * step + j] = add ? tile[i * step + j] + sum[j] : sum[j];
+    }
 }
 
 static void multiply_and_finish(int unit, ptrdiff_t k, const real *a, ptrdiff_t a_step, const real *b,

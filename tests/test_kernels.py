@@ -443,6 +443,29 @@ def test_no_thread_writes_beyond_its_scratch(dtype, caches):
             assert spare >= 0, (m, n, k, n_threads, a_transposed, b_transposed)
 
 
+@pytest.mark.parametrize("offset", [0, 3])
+@pytest.mark.parametrize(
+    ("rows", "n_in", "n_out"), [(2, 1100, 1027), (13, 2048, 1030), (45, 2100, 517), (30, 5300, 200)]
+)
+def test_weights_from_memory(dtype, rows, n_in, n_out, offset, caches):
+    """The first rows read them in shares, the others a packed copy: the bits are the same."""
+    rng = np.random.default_rng(17)
+    w = np.empty(n_in * n_out + offset, dtype)[offset:].reshape(n_in, n_out)
+    w[:] = rng.normal(size=w.shape)
+    b = rng.normal(size=n_out).astype(dtype)
+    x = np.tile(rng.normal(size=(1, n_in)).astype(dtype), (rows, 1))
+    y = kernels.dense(x, w, b, "softsign")
+    z = x[0].astype(np.float64) @ w + b
+    close(y[0], z / (1 + np.abs(z)), dtype, absolute=32, scale=math.sqrt(n_in))
+    np.testing.assert_array_equal(y, y[:1].repeat(rows, 0))
+    np.testing.assert_array_equal(kernels.dense(x, w, b, "softsign", n_threads=3), y)
+    x[rows // 2, n_in // 2] = np.inf  # of one row only
+    bad = kernels.dense(x, w, b, "relu")
+    assert not np.isfinite(bad[rows // 2]).all()
+    others = np.arange(rows) != rows // 2
+    np.testing.assert_array_equal(bad[others], np.maximum(kernels.dense(x[others], w, b), 0))
+
+
 @pytest.mark.parametrize("k", [1024, 2048, 3072])
 def test_rows_that_push_each_other_out_of_the_cache(dtype, k, caches):
     """Rows a multiple of 4 KB apart are copied side by side, or not: the bits are the same."""
