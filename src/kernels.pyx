@@ -418,7 +418,8 @@ def scratch_spare(Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, *, Py_ssize_t a_step
     mm.a_step = a_step
     mm.a_transposed = a_transposed
     mm.b_transposed = b_transposed
-    mm.narrow = is_narrow(n, k, b_slack or b_transposed)
+    mm.b_slack = b_slack
+    mm.narrow = is_narrow(n, k)
     mm.n_threads = n_threads
     least = scratch_size(m, n, k)
     for part in range(n_threads):

@@ -70,6 +70,13 @@ cdef extern from "microkernel.h" nogil:
                          real* c)
     void multiply_narrow_turned(Py_ssize_t rows, Py_ssize_t cols, Py_ssize_t k, const real* a,
                                 Py_ssize_t a_step, const real* b, Py_ssize_t b_step, real* c)
+    bint ROWS_IN_LANES(Py_ssize_t cols, Py_ssize_t k)
+    Py_ssize_t multiply_in_lanes(Py_ssize_t rows, Py_ssize_t cols, Py_ssize_t k, const real* a,
+                                 Py_ssize_t a_step, const real* b, Py_ssize_t b_step,
+                                 const real* bias, real* c)
+    Py_ssize_t multiply_turned_in_lanes(Py_ssize_t rows, Py_ssize_t cols, Py_ssize_t k,
+                                        const real* a, Py_ssize_t a_step, const real* b,
+                                        Py_ssize_t b_step, real* c)
     void sum_narrow_rows(Py_ssize_t rows, Py_ssize_t cols, const real* a, real* sums)
     void multiply_row(Py_ssize_t cols, Py_ssize_t k, const real* a, Py_ssize_t a_step,
                       const real* b, Py_ssize_t b_step, real* c, int add)
@@ -380,13 +387,13 @@ cdef void multiply_one_column(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1,
         i0 += rows
 
 
-cdef inline bint is_narrow(Py_ssize_t n, Py_ssize_t k, bint readable) noexcept nogil:
-    # readable: b has slack, or is copied. (One column is multiply_one_column's.)
-    return readable and 1 < n <= LANES_PER_VECTOR and k <= MAX_RUN
+cdef inline bint is_narrow(Py_ssize_t n, Py_ssize_t k) noexcept nogil:
+    # (One column is multiply_one_column's.)
+    return 1 < n <= LANES_PER_VECTOR and k <= MAX_RUN
 
 
 cdef inline Py_ssize_t narrow_b_size(Py_ssize_t k) noexcept nogil:
-    # Numbers of a transposed b, turned.
+    # Numbers of a copied b: a transposed one, turned, or one that nothing may be read behind.
     return round_up(k * LANES_PER_VECTOR, 64)
 
 
@@ -402,6 +409,10 @@ cdef void multiply_narrow_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1,
         transpose(b, mm.b_step, mm.n, mm.k, scratch, b_step)
         b = scratch
         scratch += narrow_b_size(mm.k)
+    elif not mm.b_slack:    # its rows lie side by side
+        memcpy(scratch, b, mm.k * mm.n * sizeof(real))
+        b = scratch
+        scratch += narrow_b_size(mm.k)
     while i0 < i1:
         rows = smaller(NARROW_PANEL, i1 - i0)
         if mm.a_transposed:
@@ -411,6 +422,31 @@ cdef void multiply_narrow_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1,
         mm.epilogue(mm.context, scratch, mm.n, i0, 0, rows, mm.n)
         a += rows * to_next
         i0 += rows
+
+
+cdef inline bint has_rows_in_lanes(const Matmul* mm) noexcept nogil:
+    # Of a result that is wider than a vector. (An odd column more is read behind b's rows.)
+    return ROWS_IN_LANES(mm.n, mm.k) and mm.k <= MAX_RUN and not mm.b_transposed \
+        and (mm.b_slack or mm.n % 2 == 0)
+
+
+cdef Py_ssize_t multiply_lanes_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1,
+                                     real* scratch) noexcept nogil:
+    # As many of the rows i0..i1 of such a c as are whole vectors: up to which?
+    cdef Py_ssize_t done
+    while i0 < i1:
+        if mm.a_transposed:
+            done = multiply_turned_in_lanes(smaller(NARROW_PANEL, i1 - i0), mm.n, mm.k, mm.a + i0,
+                                            mm.a_step, mm.b, mm.b_step, scratch)
+        else:
+            done = multiply_in_lanes(smaller(NARROW_PANEL, i1 - i0), mm.n, mm.k,
+                                     mm.a + i0 * mm.a_step, mm.a_step, mm.b, mm.b_step, NULL,
+                                     scratch)
+        if done == 0:
+            break
+        mm.epilogue(mm.context, scratch, mm.n, i0, 0, done, mm.n)
+        i0 += done
+    return i0
 
 
 ctypedef struct Layout:
@@ -426,7 +462,7 @@ cdef Layout layout_of(const Matmul* mm, Py_ssize_t m, Py_ssize_t n) noexcept nog
     cdef Py_ssize_t step, cols, kept = 0
     if mm.narrow:
         memset(&at, 0, sizeof(at))
-        at.c_at = narrow_b_size(k) if mm.b_transposed else 0
+        at.c_at = narrow_b_size(k) if mm.b_transposed or not mm.b_slack else 0
         at.end = at.c_at + smaller(m, NARROW_PANEL) * n + LANES_PER_VECTOR
         return at
     at.run = at.p_block = k
@@ -767,6 +803,11 @@ cdef void multiply_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_ssiz
     if mm.m == 1 and not mm.b_transposed:
         multiply_one_row(mm, j0, j1, scratch)
         return
+    if has_rows_in_lanes(mm):
+        i0 = multiply_lanes_range(mm, i0, i1, scratch)
+        m = i1 - i0
+        if m == 0:
+            return
     layout = layout_of(mm, m, n)
     if (layout.split or layout.pack_a and not mm.a_transposed) and m > UNFINISHED_ROWS:
         i = i0
@@ -868,15 +909,15 @@ cdef Py_ssize_t small_end(const Matmul* mm) noexcept nogil:
     return (step if mm.b_transposed else TILE_COLS) * mm.k + a + held * step
 
 
-cdef void multiply_small(const Matmul* mm, real* scratch) noexcept nogil:
-    # All of such a c: finding one's way through blocks would take as long as a tile.
+cdef void multiply_small(const Matmul* mm, Py_ssize_t i, real* scratch) noexcept nogil:
+    # All of such a c, from row i on: finding one's way through blocks would take as long as a tile.
     cdef Py_ssize_t n = mm.n, k = mm.k, b_step = mm.b_step, to_next = TILE_COLS
     cdef Py_ssize_t step = round_up(n, TILE_COLS), tail = n % TILE_COLS, most = TILE_ROWS
-    cdef Py_ssize_t i = 0, j, rows, cols
+    cdef Py_ssize_t j, rows, cols
     cdef Py_ssize_t held = 0        # rows that the epilogue has not had yet
     cdef Py_ssize_t done            # the columns before need no epilogue
     cdef Py_ssize_t a_step
-    cdef const real* a = mm.a
+    cdef const real* a = a_of(mm, i, 0)
     cdef const real* a_now
     cdef const real* b = mm.b
     cdef const real* last = NULL    # the last tile's panel of b, where it is packed
@@ -983,6 +1024,7 @@ cdef inline int useful_threads(int n_threads, Py_ssize_t m, Py_ssize_t n,
 
 
 cdef void multiply(Matmul* mm) noexcept nogil:
+    cdef Py_ssize_t first = 0
     if mm.n_threads > 1:
         mm.n_threads = useful_threads(mm.n_threads, mm.m, mm.n, mm.k)
     if mm.n_threads > 1:
@@ -990,7 +1032,10 @@ cdef void multiply(Matmul* mm) noexcept nogil:
     elif mm.narrow:
         multiply_narrow_range(mm, 0, mm.m, mm.scratch)
     elif is_small(mm):
-        multiply_small(mm, mm.scratch)
+        if has_rows_in_lanes(mm):
+            first = multiply_lanes_range(mm, 0, mm.m, mm.scratch)
+        if first < mm.m:
+            multiply_small(mm, first, mm.scratch)
     else:
         multiply_range(mm, 0, mm.m, 0, mm.n, mm.scratch)
 
@@ -1220,7 +1265,7 @@ cdef void column_sums(const real* dz, Py_ssize_t rows, Py_ssize_t cols, bint sla
 # may be written for a vector's width beyond its end.
 
 cdef inline bint has_few_rows(Py_ssize_t rows, Py_ssize_t n, Py_ssize_t k) noexcept nogil:
-    return rows <= NARROW_PANEL and is_narrow(n, k, True)
+    return rows <= NARROW_PANEL and is_narrow(n, k)
 
 
 cdef inline void dense_short(const real* x, const real* w, const Forward* f, bint room,
@@ -1303,9 +1348,9 @@ cdef void dense(const real* x, const real* w, const Forward* f, Py_ssize_t rows,
     mm.b_step = n_out
     mm.b_transposed = False
     mm.b_slack = slack
-    mm.narrow = is_narrow(n_out, n_in, slack)
+    mm.narrow = is_narrow(n_out, n_in)
     mm.bias = NULL
-    if mm.narrow:
+    if mm.narrow and slack:
         mm.bias = rest.b
         rest.b = NULL
     mm.epilogue = forward_epilogue
@@ -1342,7 +1387,7 @@ cdef void dense_backward_data(const real* dz, const real* w, const BackwardData*
     mm.b_step = n_out
     mm.b_transposed = True
     mm.b_slack = False
-    mm.narrow = is_narrow(n_in, n_out, True)
+    mm.narrow = is_narrow(n_in, n_out)
     mm.bias = NULL
     mm.epilogue = backward_data_epilogue
     mm.finish = NULL
@@ -1404,7 +1449,7 @@ cdef void dense_backward_weights(const real* x, const real* dz, const BackwardWe
     mm.b_step = n_out
     mm.b_transposed = False
     mm.b_slack = slack
-    mm.narrow = is_narrow(n_out, rows, slack)
+    mm.narrow = is_narrow(n_out, rows)
     mm.bias = NULL
     mm.epilogue = backward_weights_epilogue
     mm.finish = NULL

@@ -346,12 +346,12 @@ cdef class Executor:
                     s.few = few_loss
             # The scratch of each matmul, and of a bias's gradient.
             if step.op == "dense":
-                if is_narrow(s.n_out, s.n_in, True):
+                if is_narrow(s.n_out, s.n_in):
                     s.few = few_dense
                 s.room = self.has_room(step.y)
                 needed = max(needed, scratch_size(self.capacity, s.n_out, s.n_in))
             elif step.op == "dense_backward_data":
-                if is_narrow(s.n_in, s.n_out, True):
+                if is_narrow(s.n_in, s.n_out):
                     s.few = few_dense_backward_data
                 s.room = self.has_room(step.dx)
                 needed = max(needed, scratch_size(self.capacity, s.n_in, s.n_out))

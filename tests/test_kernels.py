@@ -613,6 +613,25 @@ def test_small_results_have_the_bits_of_large_ones(dtype):
                 np.testing.assert_array_equal(db, sums[:n_out])
 
 
+@pytest.mark.parametrize("n_out", [8, 9, 10, 11, 12, 13])
+def test_rows_or_columns_in_the_lanes(dtype, n_out):
+    """Some narrow results are computed with their rows in the lanes: the bits are the same."""
+    rng = np.random.default_rng(18)
+    lanes = 64 // np.dtype(dtype).itemsize
+    for n_in in (31, 32, 33, 35, 140, 513):
+        x = rng.normal(size=(9 * lanes + 5, n_in)).astype(dtype)
+        wide = rng.normal(size=(n_in, 12 * lanes)).astype(dtype)
+        w, b = wide[:, :n_out].copy(), rng.normal(size=n_out).astype(dtype)
+        whole = (kernels.dense(x, wide)[:, :n_out] + b).clip(0)
+        for rows in (1, lanes - 1, lanes, lanes + 1, len(x)):
+            y = kernels.dense(x[:rows], w, b, "relu")
+            np.testing.assert_array_equal(y, whole[:rows])
+        dw, db = kernels.dense_backward_weights(x, whole)
+        padded = np.pad(whole, ((0, 0), (0, 3 * lanes)))
+        np.testing.assert_array_equal(dw, kernels.dense_backward_weights(x, padded)[0][:, :n_out])
+        np.testing.assert_array_equal(db, whole.sum(0))
+
+
 def test_threads_do_not_change_a_bit_of_a_small_result(dtype):
     """One thread takes another path than several do."""
     rng = np.random.default_rng(18)
