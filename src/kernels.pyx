@@ -408,7 +408,8 @@ def scratch_spare(Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, *, Py_ssize_t a_step
     scratch_size() provides. Negative: a part would write beyond its scratch.
     """
     cdef Matmul mm
-    cdef Py_ssize_t i0 = 0, i1 = 0, j0 = 0, j1 = 0, spare, least
+    cdef Py_ssize_t i0 = 0, i1 = 0, j0 = 0, j1 = 0, spare, least, rows
+    cdef Layout layout
     cdef int part
     if not (1 <= n_threads <= 256 and m > 0 and n > 0 and k > 0):
         raise ValueError("sizes must be positive, and n_threads from 1 to 256")
@@ -424,9 +425,16 @@ def scratch_spare(Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, *, Py_ssize_t a_step
     least = scratch_size(m, n, k)
     for part in range(n_threads):
         part_of(&mm, grid_rows(&mm), part, &i0, &i1, &j0, &j1)
-        if i0 < i1 and j0 < j1:
-            spare = scratch_size(m, n, k) - layout_of(&mm, i1 - i0, j1 - j0).end
+        while i0 < i1 and j0 < j1:      # piece by piece, as multiply_range() does
+            layout = layout_of(&mm, i1 - i0, j1 - j0)
+            rows = rows_at_once(&mm, &layout, i1 - i0)
+            layout = layout_of(&mm, rows, j1 - j0)
+            spare = scratch_size(m, n, k) - layout.end
             least = spare if spare < least else least
+            i0 += rows
+    if has_rows_in_lanes(&mm):
+        spare = scratch_size(m, n, k) - lanes_end(n)
+        least = spare if spare < least else least
     if n_threads == 1 and is_small(&mm):
         spare = scratch_size(m, n, k) - small_end(&mm)
         least = spare if spare < least else least

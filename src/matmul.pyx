@@ -258,7 +258,8 @@ cdef inline Py_ssize_t panel_step(Py_ssize_t cols) noexcept nogil:
 cdef Py_ssize_t scratch_size(Py_ssize_t m, Py_ssize_t n, Py_ssize_t k) noexcept nogil:
     # Numbers of scratch that one thread needs, for these or smaller m and k: a block of b, and a
     # panel of c, or, when p is in several blocks, the unfinished panels of one block of columns
-    # (the fewer p a block has, the more columns); and panels of a.
+    # (the fewer p a block has, the more columns); panels of a; and multiply_first_rows()'s.
+    # (All of a is copied only if what a block of b leaves free has room for it.)
     cdef Py_ssize_t cols = round_up(n, TILE_COLS), half = MAX_BLOCK_P // 2
     cdef Py_ssize_t b = smaller(smaller(k, MAX_BLOCK_P) * cols,
                                 larger(LONG_B_BYTES // <Py_ssize_t>sizeof(real),
@@ -409,7 +410,7 @@ cdef void multiply_narrow_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1,
         transpose(b, mm.b_step, mm.n, mm.k, scratch, b_step)
         b = scratch
         scratch += narrow_b_size(mm.k)
-    elif not mm.b_slack:    # its rows lie side by side
+    elif not mm.b_slack and mm.k > 0:       # b_step is n
         memcpy(scratch, b, mm.k * mm.n * sizeof(real))
         b = scratch
         scratch += narrow_b_size(mm.k)
@@ -422,6 +423,11 @@ cdef void multiply_narrow_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1,
         mm.epilogue(mm.context, scratch, mm.n, i0, 0, rows, mm.n)
         a += rows * to_next
         i0 += rows
+
+
+cdef inline Py_ssize_t lanes_end(Py_ssize_t n) noexcept nogil:
+    # Scratch that multiply_lanes_range() takes: rows of 16 numbers, which overlap.
+    return NARROW_PANEL * n + 16
 
 
 cdef inline bint has_rows_in_lanes(const Matmul* mm) noexcept nogil:
@@ -483,7 +489,9 @@ cdef Layout layout_of(const Matmul* mm, Py_ssize_t m, Py_ssize_t n) noexcept nog
     at.a_size = round_up(
         TILE_ROWS * (at.p_block if mm.a_transposed else padded(at.p_block)), 64)
     at.keep_a = False
-    if at.pack_a and not mm.a_transposed:
+    if at.by_shares and not at.pack_b:      # one tile of rows: a block holds nothing
+        at.col_block = smaller(MAX_BLOCK_TILES, tiles_within(LONG_B_BYTES, at.p_block)) * TILE_COLS
+    elif at.pack_a and not mm.a_transposed:
         # If there is room for copies of all of a, blocks need not be wide for a to be copied once.
         kept = tiles_of(m, TILE_ROWS) * tiles_of(k, at.p_block) * at.a_size
         cols = block_cols(m, n, k, at.p_block, False)
@@ -491,8 +499,6 @@ cdef Layout layout_of(const Matmul* mm, Py_ssize_t m, Py_ssize_t n) noexcept nog
             + rows * panel_step(cols) <= scratch_size(mm.m, mm.n, k)
         if at.keep_a:
             at.col_block = cols
-    if at.by_shares and not at.pack_b:
-        at.col_block = MAX_BLOCK_TILES * TILE_COLS
     at.split = k > at.p_block
     at.turn_a = not at.pack_a and turns_a(mm, n)
     at.b_at = at.a_at
@@ -747,7 +753,7 @@ cdef void multiply_first_rows(const Matmul* mm, Block* at) noexcept nogil:
     cdef Py_ssize_t a_step = padded(SHARE_P), sums_step = padded(SHARE_COLS)
     cdef real* a = at.shares
     cdef real* sums = a + round_up(TILE_ROWS * a_step, 64)
-    cdef real* kept = sums + round_up(TILE_ROWS * sums_step, 64)
+    cdef real* unread = sums + round_up(TILE_ROWS * sums_step, 64)
     cdef const real* b
     cdef share_of_p share
     cdef bint ends
@@ -768,12 +774,14 @@ cdef void multiply_first_rows(const Matmul* mm, Block* at) noexcept nogil:
                 share.next = b + now * mm.b_step
             elif jb + cols < at.whole:
                 share.next = mm.b + at.p0 * mm.b_step + at.j0 + jb + cols
+            elif not at.packs_b and at.p0 + at.ps < mm.k:
+                share.next = mm.b + (at.p0 + at.ps) * mm.b_step + at.j0
             share.begun = sums if p % at.run > 0 else NULL
             j = 0
             while j < cols:
                 multiply_share_and_pack(
                     &share, now, a, a_step, b + j, mm.b_step,
-                    at.b_panels + (jb + j) * at.ps + p * TILE_COLS if at.packs_b else kept,
+                    at.b_panels + (jb + j) * at.ps + p * TILE_COLS if at.packs_b else unread,
                     at.c_panels + jb + j if ends else sums + j,
                     at.step if ends else sums_step, ends and at.p0 + p >= at.run)
                 share.next += TILE_COLS
@@ -784,6 +792,14 @@ cdef void multiply_first_rows(const Matmul* mm, Block* at) noexcept nogil:
         jb += SHARE_COLS
     if at.ends and at.whole > 0:
         mm.epilogue(mm.context, at.c_panels, at.step, at.i0, at.j0, rows, at.whole)
+
+
+cdef inline Py_ssize_t rows_at_once(const Matmul* mm, const Layout* layout,
+                                    Py_ssize_t m) noexcept nogil:
+    # So many of m rows as the scratch holds unfinished sums of, and copies at best.
+    if layout.split or layout.pack_a and not mm.a_transposed:
+        return smaller(UNFINISHED_ROWS, m)
+    return m
 
 
 cdef void multiply_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_ssize_t j0,
@@ -809,10 +825,11 @@ cdef void multiply_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_ssiz
         if m == 0:
             return
     layout = layout_of(mm, m, n)
-    if (layout.split or layout.pack_a and not mm.a_transposed) and m > UNFINISHED_ROWS:
+    rows = rows_at_once(mm, &layout, m)
+    if rows < m:
         i = i0
         while i < i1:
-            end = smaller(i + UNFINISHED_ROWS, i1)
+            end = smaller(i + rows, i1)
             multiply_range(mm, i, end, j0, j1, scratch)
             i = end
         return

@@ -59,6 +59,16 @@
 #else
 #define FEWEST_LANES LANES_PER_VECTOR
 #endif
+/* Has a result of so many columns, of at least so many products each, its rows in the lanes? With fewer columns half
+   a vector does as well, with more the lanes that they leave empty cost less than turning a. */
+#if defined(__AVX512F__) && (defined(__GNUC__) || defined(__clang__)) && !defined(NNCORE_PLAIN_C)
+#define MOST_TURNED 12
+#define ROWS_IN_LANES(cols, k) ((cols) >= 9 && (cols) <= MOST_TURNED && (k) >= 32)
+#else
+#define ROWS_IN_LANES(cols, k) 0
+#define multiply_in_lanes(...) ((ptrdiff_t)0)
+#define multiply_turned_in_lanes(...) ((ptrdiff_t)0)
+#endif
 #define TILE_COLS (TILE_VECTORS * LANES_PER_VECTOR)
 
 /* Numbers beyond the end of every array of the executor that may be read: neither a tile nor the last square
@@ -165,7 +175,7 @@ static ALWAYS_INLINE void ask_for_row(const asked_rows *ask, ptrdiff_t row)
     }
 }
 
-/* Expanded once for each constant (rows, vectors, unit, pack, and ask and finish where they are always NULL), so
+/* Expanded once for each constant (rows, vectors, unit, pack, and share, ask and finish where they are always NULL), so
    that the sums stay in registers.
    unit: a's rows are neighbours (a transposed matrix): a(i, p) = a[i + p * a_step];
    else a's rows are a_step apart: a(i, p) = a[i * a_step + p].
@@ -731,17 +741,10 @@ static ALWAYS_INLINE void transpose_to_vectors(const ptrdiff_t cols, const real 
         if (i < cols)
             *(loose_vector *)(to + i * to_step) = column[i];
 }
-#endif
 
-#if defined(__AVX512F__)
-/* A result of so many columns, and of as many products each, has its rows in the lanes: with fewer columns half a
-   vector does as well, with more the lanes that they leave empty cost less than turning a. */
-#define FEWEST_TURNED 9
-#define MOST_TURNED 12
-#define TURNED_PRODUCTS 32
-#define ROWS_IN_LANES(cols, k) ((cols) >= FEWEST_TURNED && (cols) <= MOST_TURNED && (k) >= TURNED_PRODUCTS)
-
-/* VECTOR_ROWS rows of such a result, of at most `most` columns; sums as in narrow.h. */
+/* VECTOR_ROWS rows of a result of at most `most` columns, in its lanes; sums as in narrow.h. unit: a's rows are
+   neighbours (a transposed matrix). Of b's rows and the bias `most` numbers are read, and of c's rows, one after
+   the other, 16 are written. */
 static ALWAYS_INLINE void rows_in_lanes(const int most, const int unit, ptrdiff_t cols, ptrdiff_t k, const real *a,
                                         ptrdiff_t a_step, const real *b, ptrdiff_t b_step, const real *bias, real *c)
 {
@@ -817,12 +820,9 @@ static ONLY_ONCE ptrdiff_t multiply_turned_in_lanes(ptrdiff_t rows, ptrdiff_t co
             rows_in_lanes(MOST_TURNED, 1, cols, k, a + i, a_step, b, b_step, NULL, c + i * cols);
     return i;
 }
-#else
-#define ROWS_IN_LANES(cols, k) 0
-#define multiply_in_lanes(...) ((ptrdiff_t)0)
-#define multiply_turned_in_lanes(...) ((ptrdiff_t)0)
 #endif
 
+/* A result of at most a vector of columns, as narrow.h has it, whichever way. */
 static void multiply_narrow(ptrdiff_t rows, ptrdiff_t cols, ptrdiff_t k, const real *a, ptrdiff_t a_step,
                             const real *b, ptrdiff_t b_step, const real *bias, real *c)
 {
@@ -848,9 +848,6 @@ static void multiply_narrow_turned(ptrdiff_t rows, ptrdiff_t cols, ptrdiff_t k, 
 #define prefetch_to_read(p) ((void)(p))
 #define prefetch_to_read_later(p) ((void)(p))
 #define ONLY_ONCE
-#define ROWS_IN_LANES(cols, k) 0
-#define multiply_in_lanes(...) ((ptrdiff_t)0)
-#define multiply_turned_in_lanes(...) ((ptrdiff_t)0)
 
 static void multiply_tile(int rows, int cols, int unit, ptrdiff_t k, const real *a,
                           ptrdiff_t a_step, const real *b, ptrdiff_t b_step, real *tile,

@@ -431,6 +431,7 @@ def test_no_thread_writes_beyond_its_scratch(dtype, caches):
     rng = np.random.default_rng(10)
     sizes = [1, 2, 3, 8, 11, 12, 13, 16, 31, 32, 33, 64, 96, 129, 256, 512, 513, 1000, 2048, 5000]
     sizes += [1025, 1033, 1100, 1537]  # just beyond a block of p
+    sizes += [17408, 33000]  # more blocks of p than panels of a have room
     for _ in range(3000):
         m, n, k = (int(v) for v in rng.choice(sizes, 3))
         n_threads = int(rng.choice([1, 2, 3, 7, 8, 12, 16, 29, 32, 64, 100, 256]))
@@ -464,6 +465,23 @@ def test_weights_from_memory(dtype, rows, n_in, n_out, offset, caches):
     assert not np.isfinite(bad[rows // 2]).all()
     others = np.arange(rows) != rows // 2
     np.testing.assert_array_equal(bad[others], np.maximum(kernels.dense(x[others], w, b), 0))
+
+
+@pytest.mark.parametrize(
+    ("rows", "k", "n"),
+    [(300, 1024, 900), (1100, 1024, 200), (13, 4096, 1030), (8, 32768, 140), (2, 17408, 129)],
+)
+def test_copies_that_are_kept(dtype, rows, k, n, caches):
+    """Of rows that are copied all copies are kept, where there is room: the bits are the same."""
+    rng = np.random.default_rng(19)
+    x = rng.normal(size=(rows, k)).astype(dtype)
+    w = rng.normal(size=(k, n)).astype(dtype)
+    y = kernels.dense(x, w)
+    close(y[-1], x[-1].astype(np.float64) @ w, dtype, absolute=32, scale=math.sqrt(k))
+    np.testing.assert_array_equal(kernels.dense(x, w, n_threads=2), y)
+    runtime.core(dtype).set_caches(*CACHES["in place"])
+    np.testing.assert_array_equal(kernels.dense(x, w), y)
+    np.testing.assert_array_equal(kernels.dense_backward_data(x, np.ascontiguousarray(w.T)), y)
 
 
 @pytest.mark.parametrize("k", [1024, 2048, 3072])
@@ -916,6 +934,10 @@ def test_empty_arrays_are_no_problem(dtype):
     assert kernels.activate("relu", np.empty((0, 3), dtype)).shape == (0, 3)
     assert kernels.activate("softmax", np.empty((3, 0), dtype)).shape == (3, 0)
     assert kernels.dense(np.empty((0, 3), dtype), np.ones((3, 2), dtype)).shape == (0, 2)
-    dw, db = kernels.dense_backward_weights(np.empty((0, 3), dtype), np.empty((0, 2), dtype))
-    assert (dw == 0).all()
-    assert (db == 0).all()
+    for n in (2, 5, 10, 40):
+        none = np.empty((0, n), dtype)
+        dw, db = kernels.dense_backward_weights(np.empty((0, 20), dtype), none)
+        assert (dw == 0).all()
+        assert (db == 0).all()
+        y = kernels.dense(np.empty((3, 0), dtype), none, np.arange(n, dtype=dtype))
+        np.testing.assert_array_equal(y, np.tile(np.arange(n), (3, 1)))
