@@ -826,20 +826,26 @@ static ONLY_ONCE ptrdiff_t multiply_turned_in_lanes(ptrdiff_t rows, ptrdiff_t co
 static void multiply_narrow(ptrdiff_t rows, ptrdiff_t cols, ptrdiff_t k, const real *a, ptrdiff_t a_step,
                             const real *b, ptrdiff_t b_step, const real *bias, real *c)
 {
-    ptrdiff_t done = 0;
-    if (ROWS_IN_LANES(cols, k))
-        done = multiply_in_lanes(rows, cols, k, a, a_step, b, b_step, bias, c);
-    BY_WIDTH(cols, multiply, rows - done, cols, k, a + done * a_step, a_step, b, b_step, bias, c + done * cols);
+    if (ROWS_IN_LANES(cols, k)) {
+        const ptrdiff_t done = multiply_in_lanes(rows, cols, k, a, a_step, b, b_step, bias, c);
+        rows -= done;
+        a += done * a_step;
+        c += done * cols;
+    }
+    BY_WIDTH(cols, multiply, rows, cols, k, a, a_step, b, b_step, bias, c);
 }
 
 /* The same of a transposed a, and without a bias. */
 static void multiply_narrow_turned(ptrdiff_t rows, ptrdiff_t cols, ptrdiff_t k, const real *a,
                                    ptrdiff_t a_step, const real *b, ptrdiff_t b_step, real *c)
 {
-    ptrdiff_t done = 0;
-    if (ROWS_IN_LANES(cols, k))
-        done = multiply_turned_in_lanes(rows, cols, k, a, a_step, b, b_step, c);
-    BY_WIDTH(cols, multiply_turned, rows - done, cols, k, a + done, a_step, b, b_step, c + done * cols);
+    if (ROWS_IN_LANES(cols, k)) {
+        const ptrdiff_t done = multiply_turned_in_lanes(rows, cols, k, a, a_step, b, b_step, c);
+        rows -= done;
+        a += done;
+        c += done * cols;
+    }
+    BY_WIDTH(cols, multiply_turned, rows, cols, k, a, a_step, b, b_step, c);
 }
 
 #else /* A compiler without vector extensions (MSVC): right, and slower. */
