@@ -211,13 +211,12 @@ cdef inline Py_ssize_t tiles_within(Py_ssize_t size, Py_ssize_t p) noexcept nogi
     return larger(numbers // (TILE_COLS * (p if p > 0 else 1)), 1)
 
 
+cdef inline Py_ssize_t bytes_of(Py_ssize_t rows, Py_ssize_t cols) noexcept nogil:
+    return rows * cols * <Py_ssize_t>sizeof(real)
+
+
 cdef inline bint is_far(Py_ssize_t m, Py_ssize_t k) noexcept nogil:
-    return m * k * <Py_ssize_t>sizeof(real) >= FAR_A_BYTES
-
-
-cdef inline bint is_larger(Py_ssize_t n, Py_ssize_t k, Py_ssize_t size) noexcept nogil:
-    # Has a matrix n x k more bytes?
-    return k * n * <Py_ssize_t>sizeof(real) > size
+    return bytes_of(m, k) >= FAR_A_BYTES
 
 
 cdef inline Py_ssize_t padded(Py_ssize_t numbers) noexcept nogil:
@@ -252,7 +251,7 @@ cdef inline Py_ssize_t block_cols(Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, Py_s
 cdef inline Py_ssize_t panel_step(Py_ssize_t cols) noexcept nogil:
     # A line more than the columns where rows would lie a power of two apart.
     cdef Py_ssize_t step = round_up(cols, TILE_COLS)
-    return step if step <= 4 * TILE_COLS else step + 64 // <Py_ssize_t>sizeof(real)
+    return step if step <= 4 * TILE_COLS else padded(step)
 
 
 cdef Py_ssize_t scratch_size(Py_ssize_t m, Py_ssize_t n, Py_ssize_t k) noexcept nogil:
@@ -274,7 +273,7 @@ cdef Py_ssize_t scratch_size(Py_ssize_t m, Py_ssize_t n, Py_ssize_t k) noexcept 
                                  * TILE_COLS))
     return round_up(b, 64) + round_up(larger(c, unfinished), 64) \
         + MOST_A_TILES * round_up(TILE_ROWS * padded(smaller(k, MAX_BLOCK_P)), 64) \
-        + (shares_size() if is_larger(n, k, SHARED_BYTES) else 0)
+        + (shares_size() if bytes_of(k, n) > SHARED_BYTES else 0)
 
 
 cdef inline bint rows_fit(Py_ssize_t step) noexcept nogil:
@@ -350,7 +349,7 @@ cdef void multiply_one_row(const Matmul* mm, Py_ssize_t j0, Py_ssize_t j1,
     # m = 1: b is read once, row after row; there is nothing to copy.
     cdef Py_ssize_t cols, tail, pb, ps, p, j, run = run_of(mm.k)
     cdef Py_ssize_t a_step = mm.a_step if mm.a_transposed else 1
-    cdef bint streamed = is_larger(mm.n, mm.k, STREAMED)
+    cdef bint streamed = bytes_of(mm.k, mm.n) > STREAMED
     cdef const real* a
     cdef const real* b
     cdef real sum
@@ -477,9 +476,9 @@ cdef Layout layout_of(const Matmul* mm, Py_ssize_t m, Py_ssize_t n) noexcept nog
     # Packing b pays when many tiles of rows read it, or several and it comes from memory; a
     # transposed b must be packed.
     at.pack_b = mm.b_transposed or (n > 4 * TILE_COLS and (m > 4 * TILE_ROWS or (
-        m > TILE_ROWS and is_larger(mm.n, k, STREAMED))))
+        m > TILE_ROWS and bytes_of(k, mm.n) > STREAMED)))
     at.by_shares = n > 4 * TILE_COLS and not mm.a_transposed and not mm.b_transposed \
-        and is_larger(mm.n, k, SHARED_BYTES)
+        and bytes_of(k, mm.n) > SHARED_BYTES
     if k > MAX_RUN or n > TILE_COLS:
         # (A small matmul takes less time than these divisions.)
         at.run = run_of(k)
@@ -565,7 +564,7 @@ ctypedef struct Block:
     Py_ssize_t i0, m                # the thread's rows: m from i0 on
     Py_ssize_t j0, cols             # columns
     Py_ssize_t p0, ps               # of the sums
-    Py_ssize_t run, p_block, step, a_size   # step: of c's panels
+    Py_ssize_t run, step, a_size    # step: of c's panels
     Py_ssize_t whole                # columns of b that may be read where they lie
     Py_ssize_t held                 # rows that the epilogue has not had yet
     Py_ssize_t asked                # numbers of a row of a that each tile asks for; 0: none
@@ -577,8 +576,7 @@ ctypedef struct Block:
     bint ends, split, packs_b, packs_a, turns_a, copies_a, keeps_a
     bint far                        # does a come from memory, or nearly so?
     bint kept                       # are copies of a still there?
-    real* shares                    # shares_size() numbers
-    real* a_panels
+    real* a_panels                  # of these p, where they are kept
     real* b_panels
     real* c_panels
 
@@ -670,8 +668,7 @@ cdef inline void multiply_rows(const Matmul* mm, Block* at, Py_ssize_t first, Py
         elif at.copies_a:
             a_step = padded(ps)
             if at.keeps_a:
-                a_panel += (at.p0 // at.p_block * tiles_of(at.m, TILE_ROWS) + i // TILE_ROWS) \
-                    * at.a_size
+                a_panel += i // TILE_ROWS * at.a_size
             if not at.kept:
                 copy_rows(a, mm.a_step, rows, ps, a_panel, a_step)
             a = a_panel
@@ -743,15 +740,15 @@ cdef inline void multiply_rows(const Matmul* mm, Block* at, Py_ssize_t first, Py
             at.held = 0
 
 
-cdef void multiply_first_rows(const Matmul* mm, Block* at) noexcept nogil:
+cdef void multiply_first_rows(const Matmul* mm, const Block* at, real* a) noexcept nogil:
     # The first tile of rows, in a block's columns that are read where they lie, of a b from memory:
     # some rows of it at a time, while the same columns of the next ones are asked for. (All rows
     # of a tile's columns would be as many pages, and lines a power of two apart would push each
     # other out of the cache before their turn.) It packs b, if other tiles are to read it. Sums
-    # that a share leaves unfinished begin the next one's: their bits are those of one loop.
+    # that a share leaves unfinished begin the next one's: their bits are those of one loop. `a`,
+    # where its rows are copied, begins shares_size() numbers.
     cdef Py_ssize_t rows = smaller(TILE_ROWS, at.m), p, now, left, j, jb = 0, cols
     cdef Py_ssize_t a_step = padded(SHARE_P), sums_step = padded(SHARE_COLS)
-    cdef real* a = at.shares
     cdef real* sums = a + round_up(TILE_ROWS * a_step, 64)
     cdef real* unread = sums + round_up(TILE_ROWS * sums_step, 64)
     cdef const real* b
@@ -845,9 +842,6 @@ cdef void multiply_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_ssiz
     at.turns_a = layout.turn_a
     at.copies_a = layout.pack_a and not mm.a_transposed
     at.keeps_a = layout.keep_a
-    at.p_block = layout.p_block
-    at.shares = scratch
-    at.a_panels = scratch + layout.a_at
     at.b_panels = scratch + layout.b_at
     at.c_panels = scratch + layout.c_at
     # No range(start, stop, step) here: Cython's code for a runtime step is slow and long.
@@ -855,6 +849,7 @@ cdef void multiply_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_ssiz
         at.j0 = j0 + jb
         at.cols = smaller(layout.col_block, n - jb)
         at.step = panel_step(at.cols)
+        at.a_panels = scratch + layout.a_at
         pb = 0
         while pb < k or pb == 0:
             at.p0 = pb
@@ -888,7 +883,7 @@ cdef void multiply_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_ssiz
                 group = tiles_within(GROUP_BYTES, at.ps) * TILE_COLS
             i = 0
             if layout.by_shares:
-                multiply_first_rows(mm, &at)
+                multiply_first_rows(mm, &at, scratch)
                 i = smaller(TILE_ROWS, m)
                 at.kept = False
                 if at.whole < at.cols:      # the last tile's, which were packed
@@ -908,6 +903,8 @@ cdef void multiply_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_ssiz
                     multiply_rows(mm, &at, i, end, j, smaller(j + group, at.cols))
                     j += group
                 i = end
+            if at.keeps_a:
+                at.a_panels += tiles_of(m, TILE_ROWS) * at.a_size
             pb += layout.p_block if layout.p_block > 0 else 1
         jb += layout.col_block
 

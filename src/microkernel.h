@@ -296,11 +296,11 @@ static ALWAYS_INLINE void tile_body(const int rows, const int vectors, const int
 #define TILE_CASE(rows)                                                                          \
     case rows:                                                                                   \
         if (unit)                                                                                \
-            tile_body(rows, vectors, 1, 0, 0, 0, 0, 0, 0, k, a, a_step, b, b_step, 0, tile, step,   \
-                      add);                                                                      \
+            tile_body(rows, vectors, 1, 0, 0, 0, 0, 0, 0, k, a, a_step, b, b_step, 0, tile,        \
+                      step, add);                                                                \
         else                                                                                     \
-            tile_body(rows, vectors, 0, 0, 0, 0, 0, 0, 0, k, a, a_step, b, b_step, 0, tile, step,   \
-                      add);                                                                      \
+            tile_body(rows, vectors, 0, 0, 0, 0, 0, 0, 0, k, a, a_step, b, b_step, 0, tile,        \
+                      step, add);                                                                \
         break;
 
 static ALWAYS_INLINE void tile_rows(int rows, const int vectors, int unit, ptrdiff_t k,
