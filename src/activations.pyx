@@ -393,7 +393,9 @@ cdef inline void turn_strips(const real* z, Py_ssize_t rows, Py_ssize_t cols,
     cdef Py_ssize_t i, j, n, squares
     while rows > 0:
         n = STRIP if STRIP < rows else rows
-        if n == STRIP and VECTOR_BYTES != 32:   # (of which squares are faster)
+        if 2 <= cols <= MOST_CLOSED:
+            open_rows(n, cols, z, strips, STRIP)
+        elif n == STRIP and VECTOR_BYTES != 32:   # (of which squares are faster)
             transpose_to_short_rows(z, cols, cols, strips)
         else:
             squares = in_squares(rows, cols)
@@ -417,7 +419,10 @@ cdef inline void turn_back(const real* strips, Py_ssize_t rows, Py_ssize_t cols,
     cdef bint wide = VECTOR_BYTES == 64 and 4 <= cols <= LANES_PER_VECTOR
     while rows > 0:
         n = smaller(STRIP, rows)
-        if wide:
+        first = n
+        if 2 <= cols <= MOST_CLOSED:
+            close_rows(n, cols, strips, STRIP, y)
+        elif wide:
             first = smaller(larger(rows - 3, 0) // 4 * 4, n)
             transpose_few_rows(strips, STRIP, cols, first, y)
         else:

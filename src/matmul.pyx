@@ -78,6 +78,7 @@ cdef extern from "microkernel.h" nogil:
                                         const real* a, Py_ssize_t a_step, const real* b,
                                         Py_ssize_t b_step, real* c)
     void sum_narrow_rows(Py_ssize_t rows, Py_ssize_t cols, const real* a, real* sums)
+    Py_ssize_t end_of_sums(Py_ssize_t cols)
     void multiply_row(Py_ssize_t cols, Py_ssize_t k, const real* a, Py_ssize_t a_step,
                       const real* b, Py_ssize_t b_step, real* c, int add)
     void multiply_column(Py_ssize_t rows, Py_ssize_t k, const real* a, Py_ssize_t a_step,
@@ -93,6 +94,13 @@ cdef extern from "microkernel.h" nogil:
                                  real* to)
     void transpose_few_rows(const real* source, Py_ssize_t source_step, Py_ssize_t rows,
                             Py_ssize_t cols, real* to)
+    const Py_ssize_t MOST_CLOSED
+    void multiply_closed(Py_ssize_t rows, Py_ssize_t cols, Py_ssize_t k, const real* a,
+                         Py_ssize_t a_step, const real* b, real* c)
+    void open_rows(Py_ssize_t rows, Py_ssize_t cols, const real* source, real* to,
+                   Py_ssize_t to_step)
+    void close_rows(Py_ssize_t rows, Py_ssize_t cols, const real* source, Py_ssize_t source_step,
+                    real* to)
     void transpose_squares(const real* source, Py_ssize_t source_step, Py_ssize_t rows,
                            Py_ssize_t cols, real* to, Py_ssize_t to_step)
 
@@ -1303,7 +1311,9 @@ cdef inline void dense_backward_data_short(const real* dz, const real* w, const 
                                            bint room, Py_ssize_t rows, Py_ssize_t n_in,
                                            Py_ssize_t n_out, real* scratch) noexcept nogil:
     cdef real* panel = scratch + narrow_b_size(n_out)
-    if LANES_PER_VECTOR >= 4 and n_out <= SHORT_COLS:
+    if 2 <= n_out <= MOST_CLOSED:
+        open_rows(n_in, n_out, w, scratch, LANES_PER_VECTOR)
+    elif LANES_PER_VECTOR >= 4 and n_out <= SHORT_COLS:
         transpose_squares(w, n_out, n_in, n_out, scratch, LANES_PER_VECTOR)
     else:
         transpose(w, n_out, n_in, n_out, scratch, LANES_PER_VECTOR)
@@ -1328,8 +1338,11 @@ cdef inline void dense_backward_weights_short(const real* x, const real* dz, rea
                                               Py_ssize_t n_out, real* turned) noexcept nogil:
     # dw, and db behind it, with 0 between them and to the end of db's last LINE numbers. `turned`
     # holds n_in numbers for each of LANES_PER_VECTOR rows.
-    cdef Py_ssize_t l, j = 0
-    if is_turned(n_in, n_out):  # as dz^T x, whose rows fill whole vectors
+    cdef Py_ssize_t l, j = 0, end = n_in * n_out
+    if n_out <= MOST_CLOSED and 2 * n_in > LANES_PER_VECTOR:
+        multiply_closed(n_in, n_out, rows, x, n_in, dz, dw)
+        end = round_up(end, LANES_PER_VECTOR)
+    elif is_turned(n_in, n_out):    # as dz^T x, whose rows fill whole vectors
         while j < n_in:
             multiply_tile(<int>n_out, TILE_COLS, True, rows, dz, n_out, x + j, n_in, turned + j,
                           n_in, False)
@@ -1337,12 +1350,13 @@ cdef inline void dense_backward_weights_short(const real* x, const real* dz, rea
         transpose_few_rows(turned, n_in, n_out, n_in, dw)
     else:
         multiply_narrow_turned(n_in, n_out, rows, x, n_in, dz, n_out, dw)
-    for l in range(LINE):
-        dw[n_in * n_out + l] = 0
+    if end % LINE:
+        for l in range(LINE):
+            dw[end + l] = 0
     if db:
         sum_narrow_rows(rows, n_out, dz, db)
-        for l in range(LINE):
-            db[n_out + l] = 0
+        for l in range(end_of_sums(n_out), LINE):
+            db[l] = 0
 
 
 cdef void dense(const real* x, const real* w, const Forward* f, Py_ssize_t rows,

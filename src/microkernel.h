@@ -69,6 +69,13 @@
 #define multiply_in_lanes(...) ((ptrdiff_t)0)
 #define multiply_turned_in_lanes(...) ((ptrdiff_t)0)
 #endif
+/* Columns of a transposed matrix's result that is closed up in registers, at most. */
+#if defined(__AVX512F__) && (defined(__GNUC__) || defined(__clang__)) && !defined(NNCORE_PLAIN_C)
+#define MOST_CLOSED 4
+#else
+#define MOST_CLOSED 0
+#define multiply_turned_closed(...) ((void)0)
+#endif
 #define TILE_COLS (TILE_VECTORS * LANES_PER_VECTOR)
 
 /* Numbers beyond the end of every array of the executor that may be read: neither a tile nor the last square
@@ -138,6 +145,15 @@ typedef real loose_vector __attribute__((vector_size(VECTOR_BYTES), aligned(size
 #else
 /* NEON: contracted to fmla by the compiler; SSE: two instructions. */
 #define MULTIPLY_ADD(a, b, c) ((c) + (a) * (b))
+#endif
+
+/* a's first n numbers, then 0. */
+#if defined(__AVX512F__) && NNCORE_DOUBLE
+#define FIRST_LANES(n, a) ((vector)_mm512_maskz_mov_pd((__mmask8)((n) >= 8 ? 0xff : (1 << (n)) - 1), (__m512d)(a)))
+#elif defined(__AVX512F__)
+#define FIRST_LANES(n, a) ((vector)_mm512_maskz_mov_ps((__mmask16)((n) >= 16 ? 0xffff : (1 << (n)) - 1), (__m512)(a)))
+#else
+#define FIRST_LANES(n, a) (a)
 #endif
 
 /* The larger of each pair; b where one is a NaN. */
@@ -347,6 +363,7 @@ static ONLY_ONCE void multiply_tile(int rows, int cols, int unit, ptrdiff_t k, c
 #define NARROW(name) name##_whole
 #define NARROW_BYTES VECTOR_BYTES
 #define NARROW_ADD(a, b, c) MULTIPLY_ADD(a, b, c)
+#define NARROW_WHOLE(a) (a)
 #include "narrow.h"
 #if defined(__AVX512F__)
 /* Half and a quarter of a vector: some processors do two of them in the time of a whole one, and less
@@ -355,16 +372,20 @@ static ONLY_ONCE void multiply_tile(int rows, int cols, int unit, ptrdiff_t k, c
 #define NARROW_BYTES (VECTOR_BYTES / 2)
 #if NNCORE_DOUBLE
 #define NARROW_ADD(a, b, c) ((vector_half)_mm256_fmadd_pd((__m256d)(a), (__m256d)(b), (__m256d)(c)))
+#define NARROW_WHOLE(a) ((vector)_mm512_zextpd256_pd512((__m256d)(a)))
 #else
 #define NARROW_ADD(a, b, c) ((vector_half)_mm256_fmadd_ps((__m256)(a), (__m256)(b), (__m256)(c)))
+#define NARROW_WHOLE(a) ((vector)_mm512_zextps256_ps512((__m256)(a)))
 #endif
 #include "narrow.h"
 #define NARROW(name) name##_quarter
 #define NARROW_BYTES (VECTOR_BYTES / 4)
 #if NNCORE_DOUBLE
 #define NARROW_ADD(a, b, c) ((vector_quarter)_mm_fmadd_pd((__m128d)(a), (__m128d)(b), (__m128d)(c)))
+#define NARROW_WHOLE(a) ((vector)_mm512_zextpd128_pd512((__m128d)(a)))
 #else
 #define NARROW_ADD(a, b, c) ((vector_quarter)_mm_fmadd_ps((__m128)(a), (__m128)(b), (__m128)(c)))
+#define NARROW_WHOLE(a) ((vector)_mm512_zextps128_ps512((__m128)(a)))
 #endif
 #include "narrow.h"
 #endif
@@ -384,11 +405,17 @@ static ONLY_ONCE void multiply_tile(int rows, int cols, int unit, ptrdiff_t k, c
 #endif
 
 /* sums(j) = sum_i a(i, j) over rows `cols` <= a vector apart, in order. a is readable, and sums
-   writable, for a whole vector. */
+   writable, for a whole vector. sums is 0 from `cols` to end_of_sums(cols). */
 static void sum_narrow_rows(ptrdiff_t rows, ptrdiff_t cols, const real *a, real *sums)
 {
     BY_WIDTH(cols, sum_rows, rows, cols, a, sums);
 }
+
+#if defined(__AVX512F__)
+#define end_of_sums(cols) LANES_PER_VECTOR
+#else
+#define end_of_sums(cols) (cols)
+#endif
 
 /* A tile of all its rows that also packs its columns of b, for the tiles below it. */
 static void multiply_and_pack(int cols, int unit, ptrdiff_t k, const real *a, ptrdiff_t a_step,
@@ -822,12 +849,16 @@ static ONLY_ONCE ptrdiff_t multiply_turned_in_lanes(ptrdiff_t rows, ptrdiff_t co
 }
 #endif
 
+#include "closed.h"
+
 /* A result of at most a vector of columns, as narrow.h has it, whichever way. */
 static void multiply_narrow(ptrdiff_t rows, ptrdiff_t cols, ptrdiff_t k, const real *a, ptrdiff_t a_step,
                             const real *b, ptrdiff_t b_step, const real *bias, real *c)
 {
-    if (ROWS_IN_LANES(cols, k)) {
-        const ptrdiff_t done = multiply_in_lanes(rows, cols, k, a, a_step, b, b_step, bias, c);
+    const int by_quads = QUADS(cols, rows, k);
+    if (by_quads || ROWS_IN_LANES(cols, k)) {
+        const ptrdiff_t done = by_quads ? multiply_by_quads(rows, cols, k, a, a_step, b, b_step, bias, c)
+                                        : multiply_in_lanes(rows, cols, k, a, a_step, b, b_step, bias, c);
         rows -= done;
         a += done * a_step;
         c += done * cols;
@@ -854,6 +885,7 @@ static void multiply_narrow_turned(ptrdiff_t rows, ptrdiff_t cols, ptrdiff_t k, 
 #define prefetch_to_read(p) ((void)(p))
 #define prefetch_to_read_later(p) ((void)(p))
 #define ONLY_ONCE
+#include "closed.h"
 
 static void multiply_tile(int rows, int cols, int unit, ptrdiff_t k, const real *a,
                           ptrdiff_t a_step, const real *b, ptrdiff_t b_step, real *tile,
@@ -998,6 +1030,7 @@ static void multiply_narrow_turned(ptrdiff_t rows, ptrdiff_t cols, ptrdiff_t k, 
     multiply_narrow_by_steps(rows, cols, k, a, 1, a_step, b, b_step, NULL, c);
 }
 
+#define end_of_sums(cols) (cols)
 static void sum_narrow_rows(ptrdiff_t rows, ptrdiff_t cols, const real *a, real *sums)
 {
     ptrdiff_t i, j;

@@ -88,10 +88,11 @@ static void NARROW(sum_rows)(ptrdiff_t rows, ptrdiff_t cols, const real *a, real
     NARROW(vector) sum = {0};
     for (; rows > 0; rows--, a += cols)
         sum += *(const NARROW(loose) *)a;
-    *(NARROW(loose) *)sums = sum;
+    *(loose_vector *)sums = FIRST_LANES(cols, NARROW_WHOLE(sum));
 }
 
 #undef NARROW_CASE
 #undef NARROW
 #undef NARROW_BYTES
 #undef NARROW_ADD
+#undef NARROW_WHOLE

@@ -1,14 +1,20 @@
-"""Softmax and its cross-entropy over rows of few columns, which are turned strip by strip.
+"""Rows of few columns: softmax and its cross-entropy, turned strip by strip, and a layer's matmuls.
 
 Checked with formulas in double precision, and with themselves: a row depends on no other row.
 """
 
 from __future__ import annotations
 
+import ctypes
+import mmap
+import sys
+from typing import Any
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+import nncore
 from nncore import kernels
 
 ROWS = (1, 2, 4, 5, 7, 15, 16, 17, 35, 127, 128, 129, 300)
@@ -86,3 +92,66 @@ def test_the_largest_numbers(cols: int) -> None:
     labels = np.array([0, cols - 1, 0])
     values = kernels.loss_rows("softmax_sparse_categorical_crossentropy", z, labels)
     np.testing.assert_allclose(values, [0, 0, np.log(cols)], rtol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def page():
+    """Return a function: an array's copy that ends where no memory may be read."""
+    if sys.platform != "linux":
+        pytest.skip("memory is protected by mprotect, as Linux has it")
+    size = 1 << 20
+    room = mmap.mmap(-1, size + mmap.PAGESIZE)
+    whole = np.frombuffer(room, np.uint8)
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.mprotect(ctypes.c_void_p(whole.ctypes.data + size), mmap.PAGESIZE, 0):
+        pytest.skip(f"mprotect: error {ctypes.get_errno()}")
+
+    def at_the_end(array: NDArray[Any]) -> NDArray[Any]:
+        at = whole[size - array.nbytes : size].view(array.dtype).reshape(array.shape)
+        at[...] = array
+        return at
+
+    return at_the_end
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("n_out", [2, 3, 4, 5])
+def test_a_step_of_few_columns(n_out: int, dtype: str, page: Any) -> None:
+    """The gradients of a layer of few columns and rows, seen by what SGD with a rate of 1 does.
+
+    Its input is read where it lies, and nothing beyond its end.
+    """
+    random = np.random.default_rng(n_out)
+    for n_in in (1, 3, 4, 5, 8, 9, 15, 16, 17, 31, 32, 33, 64):
+        for use_bias in (True, False):
+            model = nncore.Sequential(
+                [nncore.Input((n_in,)), nncore.layers.Dense(n_out, use_bias=use_bias, dtype=dtype)]
+            )
+            model.compile(nncore.optimizers.SGD(1.0), "mse")
+            for rows in (1, 2, 15, 16, 17, 33, 64):
+                x = page(random.normal(size=(rows, n_in)).astype(dtype))
+                t = random.normal(size=(rows, n_out)).astype(dtype)
+                before = [w.astype(np.float64) for w in model.get_weights()]
+                b = before[1] if use_bias else 0.0
+                dz = 2 / t.size * (x.astype(np.float64) @ before[0] + b - t)
+                model.fit(x, t, batch_size=rows, shuffle=False, verbose=0)
+                after = model.get_weights()
+                near = {"rtol": 10 * TOLERANCE[dtype], "atol": 10 * TOLERANCE[dtype]}
+                np.testing.assert_allclose(after[0], before[0] - x.T @ dz, **near)
+                if use_bias:
+                    np.testing.assert_allclose(after[1], before[1] - dz.sum(axis=0), **near)
+                model.set_weights(before)
+
+
+@pytest.mark.parametrize("n_out", [2, 3, 4])
+def test_few_columns_are_those_of_many(n_out: int, page: Any) -> None:
+    """Four rows to a vector or one, each with a few columns: the bits are the same."""
+    random = np.random.default_rng(n_out)
+    for n_in in (1, 2, 3, 4, 5, 6, 7, 8, 11, 16, 130):
+        x = page(random.normal(size=(67, n_in)).astype(np.float32))
+        wide = random.normal(size=(n_in, 16)).astype(np.float32)
+        b = random.normal(size=16).astype(np.float32)
+        whole = kernels.dense(x, wide, b)
+        for rows in (1, 15, 16, 17, 32, 67):
+            y = kernels.dense(x[-rows:], wide[:, :n_out].copy(), b[:n_out].copy())
+            np.testing.assert_array_equal(y, whole[-rows:, :n_out])
