@@ -248,6 +248,45 @@ cdef void activate_backward(int kind, const_restricted dy, const_restricted zy,
     elif kind == LOG_SIGMOID: chain(log_sigmoid_derivative, dy, zy, dx, n, alpha)
 
 
+cdef inline bint has_quad(int kind) noexcept nogil:
+    return kind == LINEAR or kind == SIGMOID or kind == TANH or kind == RELU
+
+
+cdef inline void activate_quad(int kind, const real* z, restricted y) noexcept nogil:
+    # activate() of QUAD numbers that are in a register, for what has_quad() names.
+    cdef Py_ssize_t i
+    if kind == SIGMOID:
+        for i in range(QUAD):
+            y[i] = sigmoid_(z[i])
+    elif kind == TANH:
+        for i in range(QUAD):
+            y[i] = tanh_(z[i])
+    elif kind == RELU:
+        for i in range(QUAD):
+            y[i] = relu(z[i], 0)
+    else:
+        for i in range(QUAD):
+            y[i] = z[i]
+
+
+cdef inline void chain_quad(int kind, const real* dy, const_restricted y,
+                            restricted dx) noexcept nogil:
+    # activate_backward() likewise.
+    cdef Py_ssize_t i
+    if kind == SIGMOID:
+        for i in range(QUAD):
+            dx[i] = dy[i] * sigmoid_derivative(y[i], 0)
+    elif kind == TANH:
+        for i in range(QUAD):
+            dx[i] = dy[i] * tanh_derivative(y[i], 0)
+    elif kind == RELU:
+        for i in range(QUAD):
+            dx[i] = dy[i] if y[i] > 0 else 0
+    else:
+        for i in range(QUAD):
+            dx[i] = dy[i]
+
+
 cdef inline Py_ssize_t whole_lanes(Py_ssize_t n) noexcept nogil:
     # How many numbers to compute for n: few are not worth more loops than one vector's, with what
     # lies behind them, whatever it is. What is read and written must have room for a vector.

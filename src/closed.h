@@ -85,16 +85,16 @@ static ALWAYS_INLINE void open_columns(const int cols, const real *from, ptrdiff
 #if !NNCORE_DOUBLE
 /* (Of doubles a vector holds two rows of four: Zen 4, 2 % slower than half a vector a row.) */
 #define QUADS(cols, rows, k) ((cols) <= MOST_CLOSED && (rows) >= LANES_PER_VECTOR && (k) >= 3)
-#define QUAD(p) (n == 4 ? _mm_loadu_ps(p) : _mm_maskz_loadu_ps((__mmask8)((1 << n) - 1), p))
+#define FIRST_OF_QUAD(p) (n == 4 ? _mm_loadu_ps(p) : _mm_maskz_loadu_ps((__mmask8)((1 << n) - 1), p))
 #define EACH_QUAD(p) _mm512_broadcast_f32x4(_mm_loadu_ps(p))
 
 /* The first n of the 4 numbers from `from` on of each of four rows. */
 static ALWAYS_INLINE __m512 load_quads(const ptrdiff_t n, const real *from, ptrdiff_t step)
 {
-    __m512 a = _mm512_castps128_ps512(QUAD(from));
-    a = _mm512_insertf32x4(a, QUAD(from + step), 1);
-    a = _mm512_insertf32x4(a, QUAD(from + 2 * step), 2);
-    return _mm512_insertf32x4(a, QUAD(from + 3 * step), 3);
+    __m512 a = _mm512_castps128_ps512(FIRST_OF_QUAD(from));
+    a = _mm512_insertf32x4(a, FIRST_OF_QUAD(from + step), 1);
+    a = _mm512_insertf32x4(a, FIRST_OF_QUAD(from + 2 * step), 2);
+    return _mm512_insertf32x4(a, FIRST_OF_QUAD(from + 3 * step), 3);
 }
 
 /* n products added to the sums of sixteen rows. */

@@ -19,7 +19,7 @@ cdef extern from "microkernel.h" nogil:
     const int TILE_COLS
     const int UPDATE_ROWS
     const int LANES_PER_VECTOR
-    const int FEWEST_LANES
+    const int FEWEST_LANES, QUAD
     const int VECTOR_BYTES
     const bint NNCORE_VECTOR_EXTENSIONS
     const int NNCORE_SLACK
@@ -77,6 +77,10 @@ cdef extern from "microkernel.h" nogil:
     Py_ssize_t multiply_turned_in_lanes(Py_ssize_t rows, Py_ssize_t cols, Py_ssize_t k,
                                         const real* a, Py_ssize_t a_step, const real* b,
                                         Py_ssize_t b_step, real* c)
+    void quad_row(Py_ssize_t k, const real* a, const real* b, Py_ssize_t b_step, const real* bias,
+                  real* c)
+    void quad_row_turned(Py_ssize_t k, const real* a, const real* b, Py_ssize_t b_step, real* c)
+    void quad_products(Py_ssize_t rows, Py_ssize_t cols, const real* a, const real* b, real* c)
     void sum_narrow_rows(Py_ssize_t rows, Py_ssize_t cols, const real* a, real* sums)
     Py_ssize_t end_of_sums(Py_ssize_t cols)
     void multiply_row(Py_ssize_t cols, Py_ssize_t k, const real* a, Py_ssize_t a_step,
@@ -1328,6 +1332,24 @@ cdef inline void dense_backward_data_short(const real* dz, const real* w, const 
     activate_backward(d.kind, panel, d.zy, d.dx, whole_lanes(rows * n_in), d.alpha)
 
 
+# The same of one row of at most QUAD numbers, whose activation is has_quad()'s: they stay in a
+# register. For QUAD numbers there is room wherever one is read or written.
+
+cdef inline void dense_of_one(const real* x, const real* w, const real* b, restricted y, int kind,
+                              Py_ssize_t n_in, Py_ssize_t n_out) noexcept nogil:
+    cdef real z[QUAD]
+    quad_row(n_in, x, w, n_out, b, z)
+    activate_quad(kind, z, y)
+
+
+cdef inline void dense_backward_data_of_one(const real* dz, const real* w, const_restricted y,
+                                            restricted dx, int kind,
+                                            Py_ssize_t n_out) noexcept nogil:
+    cdef real sums[QUAD]
+    quad_row_turned(n_out, dz, w, n_out, sums)
+    chain_quad(kind, sums, y, dx)
+
+
 cdef inline bint is_turned(Py_ssize_t n_in, Py_ssize_t n_out) noexcept nogil:
     # Does dense_backward_weights_short() compute dw^T?
     return n_out <= TILE_ROWS and n_out < LANES_PER_VECTOR and n_in % TILE_COLS == 0
@@ -1339,7 +1361,9 @@ cdef inline void dense_backward_weights_short(const real* x, const real* dz, rea
     # dw, and db behind it, with 0 between them and to the end of db's last LINE numbers. `turned`
     # holds n_in numbers for each of LANES_PER_VECTOR rows.
     cdef Py_ssize_t l, j = 0, end = n_in * n_out
-    if n_out <= MOST_CLOSED and 2 * n_in > LANES_PER_VECTOR:
+    if rows == 1 and n_out <= QUAD:
+        quad_products(n_in, n_out, x, dz, dw)
+    elif n_out <= MOST_CLOSED and 2 * n_in > LANES_PER_VECTOR:
         multiply_closed(n_in, n_out, rows, x, n_in, dz, dw)
         end = round_up(end, LANES_PER_VECTOR)
     elif is_turned(n_in, n_out):    # as dz^T x, whose rows fill whole vectors

@@ -82,6 +82,7 @@
    of a turned matrix of short rows reads further. */
 #define NNCORE_SLACK 64
 #define SHORT_COLS 16 /* of a short row, at most; and rows of a strip */
+#define QUAD 4        /* numbers of a row that are worth a way of their own, at most */
 typedef char tile_is_within_slack[TILE_COLS <= NNCORE_SLACK ? 1 : -1];
 typedef char squares_are_within_slack[3 * SHORT_COLS + 3 <= NNCORE_SLACK ? 1 : -1];
 
@@ -675,9 +676,8 @@ typedef real loose_quad __attribute__((vector_size(4 * sizeof(real)), aligned(si
 #define SHUFFLE(x, y, a, b, c, d) __builtin_shuffle(x, y, (int32_t __attribute__((vector_size(16)))){a, b, c, d})
 #endif
 
-/* to(p, i) = from(i, p), i < 4, p < 4, row after row of `to`: transpose_squares() relies on it. */
-static ALWAYS_INLINE void transpose_square(const real *from, ptrdiff_t from_step, real *to,
-                                           ptrdiff_t to_step)
+/* column(p) = from(., p) of four rows of four numbers. */
+static ALWAYS_INLINE void load_square(const real *from, ptrdiff_t from_step, quad *column)
 {
     const quad r0 = *(const loose_quad *)from;
     const quad r1 = *(const loose_quad *)(from + from_step);
@@ -685,10 +685,57 @@ static ALWAYS_INLINE void transpose_square(const real *from, ptrdiff_t from_step
     const quad r3 = *(const loose_quad *)(from + 3 * from_step);
     const quad low01 = SHUFFLE(r0, r1, 0, 4, 1, 5), high01 = SHUFFLE(r0, r1, 2, 6, 3, 7);
     const quad low23 = SHUFFLE(r2, r3, 0, 4, 1, 5), high23 = SHUFFLE(r2, r3, 2, 6, 3, 7);
-    *(loose_quad *)to = SHUFFLE(low01, low23, 0, 1, 4, 5);
-    *(loose_quad *)(to + to_step) = SHUFFLE(low01, low23, 2, 3, 6, 7);
-    *(loose_quad *)(to + 2 * to_step) = SHUFFLE(high01, high23, 0, 1, 4, 5);
-    *(loose_quad *)(to + 3 * to_step) = SHUFFLE(high01, high23, 2, 3, 6, 7);
+    column[0] = SHUFFLE(low01, low23, 0, 1, 4, 5);
+    column[1] = SHUFFLE(low01, low23, 2, 3, 6, 7);
+    column[2] = SHUFFLE(high01, high23, 0, 1, 4, 5);
+    column[3] = SHUFFLE(high01, high23, 2, 3, 6, 7);
+}
+
+/* to(p, i) = from(i, p), i < 4, p < 4, row after row of `to`: transpose_squares() relies on it. */
+static ALWAYS_INLINE void transpose_square(const real *from, ptrdiff_t from_step, real *to,
+                                           ptrdiff_t to_step)
+{
+    quad column[4];
+    load_square(from, from_step, column);
+    *(loose_quad *)to = column[0];
+    *(loose_quad *)(to + to_step) = column[1];
+    *(loose_quad *)(to + 2 * to_step) = column[2];
+    *(loose_quad *)(to + 3 * to_step) = column[3];
+}
+
+/* One row of a result of up to four columns, to four numbers, whatever the last are: of each of b's rows, and of
+   the bias, four are read. Sums as in narrow.h. Stored to an array of the caller's own, and read there by loops
+   over QUAD numbers, they stay in a register. */
+static ALWAYS_INLINE void quad_row(ptrdiff_t k, const real *a, const real *b, ptrdiff_t b_step, const real *bias,
+                                   real *c)
+{
+    quad sum = {0};
+    ptrdiff_t p;
+    for (p = 0; p < k; p++, b += b_step)
+        sum += a[p] * *(const loose_quad *)b;
+    *(loose_quad *)c = bias ? sum + *(const loose_quad *)bias : sum;
+}
+
+/* The same of a transposed b of k <= 4 columns: of it, four rows of four numbers are read. */
+static ALWAYS_INLINE void quad_row_turned(ptrdiff_t k, const real *a, const real *b, ptrdiff_t b_step, real *c)
+{
+    quad column[4], sum = {0};
+    int p;
+    load_square(b, b_step, column);
+#pragma GCC unroll 4
+    for (p = 0; p < 4; p++)
+        if (p < k)
+            sum += a[p] * column[p];
+    *(loose_quad *)c = sum;
+}
+
+/* c(i, j) = a(i) b(j) in rows of up to four columns, side by side: for each, four numbers are written. */
+static ALWAYS_INLINE void quad_products(ptrdiff_t rows, ptrdiff_t cols, const real *a, const real *b, real *c)
+{
+    const quad row = *(const loose_quad *)b;
+    ptrdiff_t i;
+    for (i = 0; i < rows; i++, c += cols)
+        *(loose_quad *)c = a[i] * row;
 }
 
 #if defined(__AVX2__) && !NNCORE_DOUBLE
@@ -1081,6 +1128,23 @@ static void multiply_column(ptrdiff_t rows, ptrdiff_t k, const real *a, ptrdiff_
         for (p = 0; p < k; p++)
             c[i] += a[i * a_step + p] * b[p];
     }
+}
+
+static void quad_row(ptrdiff_t k, const real *a, const real *b, ptrdiff_t b_step, const real *bias, real *c)
+{
+    multiply_narrow_by_steps(1, QUAD, k, a, 0, 1, b, b_step, bias, c);
+}
+
+static void quad_products(ptrdiff_t rows, ptrdiff_t cols, const real *a, const real *b, real *c)
+{
+    multiply_narrow_by_steps(rows, cols, 1, a, 1, 0, b, 0, NULL, c);
+}
+
+static void quad_row_turned(ptrdiff_t k, const real *a, const real *b, ptrdiff_t b_step, real *c)
+{
+    int i;
+    for (i = 0; i < QUAD; i++)
+        multiply_narrow_by_steps(1, 1, k, a, 0, 1, b + i * b_step, 1, NULL, c + i);
 }
 
 static void transpose_square(const real *from, ptrdiff_t from_step, real *to, ptrdiff_t to_step)

@@ -349,11 +349,15 @@ cdef class Executor:
                 if is_narrow(s.n_out, s.n_in):
                     s.few = few_dense
                 s.room = self.has_room(step.y)
+                if s.few and s.room and s.n_out <= QUAD and has_quad(s.kind) and not s.z:
+                    s.few = few_dense_of_one
                 needed = max(needed, scratch_size(self.capacity, s.n_out, s.n_in))
             elif step.op == "dense_backward_data":
                 if is_narrow(s.n_in, s.n_out):
                     s.few = few_dense_backward_data
                 s.room = self.has_room(step.dx)
+                if s.few and s.room and larger(s.n_in, s.n_out) <= QUAD and has_quad(s.kind):
+                    s.few = few_dense_backward_data_of_one
                 needed = max(needed, scratch_size(self.capacity, s.n_in, s.n_out))
             elif step.op == "activate_backward":
                 if s.kind != SOFTMAX and s.n_out <= LANES_PER_VECTOR:
@@ -1111,6 +1115,21 @@ cdef void few_dense_backward_data(Executor e, const Instruction* s,
     d.kind = s.kind
     d.alpha = <real>s.alpha
     dense_backward_data_short(s.dz, s.w, &d, s.room, rows, s.n_in, s.n_out, e.scratch)
+
+
+cdef void few_dense_of_one(Executor e, const Instruction* s, Py_ssize_t rows) noexcept nogil:
+    if rows == 1 and not (s.y_is_output and e.y_now):
+        dense_of_one(e.x_now if s.x_is_input else s.x, s.w, s.b, s.y, s.kind, s.n_in, s.n_out)
+    else:
+        few_dense(e, s, rows)
+
+
+cdef void few_dense_backward_data_of_one(Executor e, const Instruction* s,
+                                         Py_ssize_t rows) noexcept nogil:
+    if rows == 1:
+        dense_backward_data_of_one(s.dz, s.w, s.y, s.dx, s.kind, s.n_out)
+    else:
+        few_dense_backward_data(e, s, rows)
 
 
 cdef void few_loss(Executor e, const Instruction* s, Py_ssize_t rows) noexcept nogil:

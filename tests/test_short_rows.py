@@ -6,6 +6,7 @@ Checked with formulas in double precision, and with themselves: a row depends on
 from __future__ import annotations
 
 import ctypes
+import functools
 import mmap
 import sys
 from typing import Any
@@ -155,3 +156,27 @@ def test_few_columns_are_those_of_many(n_out: int, page: Any) -> None:
         for rows in (1, 15, 16, 17, 32, 67):
             y = kernels.dense(x[-rows:], wide[:, :n_out].copy(), b[:n_out].copy())
             np.testing.assert_array_equal(y, whole[-rows:, :n_out])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("activation", ["linear", "sigmoid", "tanh", "relu", "elu"])
+def test_one_row_of_few_numbers(activation: str, dtype: str) -> None:
+    """One row at a time, in registers where it has few numbers: as plain NumPy trains."""
+    for n_in, hidden, n_out in ((1, 2, 2), (2, 2, 2), (3, 4, 3), (4, 3, 1), (5, 4, 5), (2, 5, 2)):
+        random = np.random.default_rng(n_in)
+        x = random.normal(size=(9, n_in)).astype(dtype)
+        t = random.uniform(0, 1, (9, n_out)).astype(dtype)
+        found = []
+        for engine in ("compiled", "reference"):
+            dense = functools.partial(nncore.layers.Dense, dtype=dtype, activation=activation)
+            model = nncore.Sequential(
+                [nncore.Input((n_in,)), dense(hidden), dense(hidden, use_bias=False), dense(n_out)]
+            )
+            model.compile(nncore.optimizers.SGD(0.01), "mse", engine=engine)
+            start = np.random.default_rng(n_out)
+            model.set_weights([start.normal(0, 0.5, w.shape) for w in model.get_weights()])
+            history = model.fit(x, t, batch_size=1, epochs=2, shuffle=False, verbose=0)
+            found.append([*model.get_weights(), history.history["loss"], model.predict(x[:1])])
+        for one, other in zip(*found, strict=True):
+            near = {"rtol": 20 * TOLERANCE[dtype], "atol": 20 * TOLERANCE[dtype]}
+            np.testing.assert_allclose(one, other, **near)
