@@ -7,33 +7,25 @@
 #define MOST_CLOSED 4 /* columns; and 2 at least */
 
 #if NNCORE_DOUBLE
-#define OF_CLOSED(does) _mm512_##does##_pd
-#define NOT_BELOW(a, b) _mm512_cmpge_epi64_mask((__m512i)(a), (__m512i)(b))
+#define NOT_BELOW(a, b) _mm512_cmpge_epi64_mask(a, b)
 #define ORDINALS ((bits){0, 1, 2, 3, 4, 5, 6, 7})
-typedef __m512d closed_vector;
-typedef __mmask8 closed_mask;
 #else
-#define OF_CLOSED(does) _mm512_##does##_ps
-#define NOT_BELOW(a, b) _mm512_cmpge_epi32_mask((__m512i)(a), (__m512i)(b))
+#define NOT_BELOW(a, b) _mm512_cmpge_epi32_mask(a, b)
 #define ORDINALS ((bits){0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15})
-typedef __m512 closed_vector;
-typedef __mmask16 closed_mask;
 #endif
 
-#define LANES_BELOW(n) ((closed_mask)((n) >= LANES_PER_VECTOR ? -1 : (n) > 0 ? (1 << (n)) - 1 : 0))
-
 /* The lanes that `numbers` names of two to four vectors, counted one vector after the other. */
-static ALWAYS_INLINE closed_vector pick_lanes(const int vectors, const vector *of, const bits numbers)
+static ALWAYS_INLINE all_lanes pick_lanes(const int vectors, const vector *of, const bits numbers)
 {
     const __m512i which = (__m512i)numbers;
-    const closed_mask behind = NOT_BELOW(numbers, 2 * LANES_PER_VECTOR - (bits){0});
-    const closed_vector before = OF_CLOSED(permutex2var)((closed_vector)of[0], which, (closed_vector)of[1]);
+    const lane_mask behind = NOT_BELOW(which, (__m512i)(2 * LANES_PER_VECTOR - (bits){0}));
+    const all_lanes before = OF_LANES(permutex2var)((all_lanes)of[0], which, (all_lanes)of[1]);
     if (vectors == 2)
         return before;
     if (vectors == 3)
-        return OF_CLOSED(mask_permutexvar)(before, behind, which, (closed_vector)of[2]);
-    return OF_CLOSED(mask_mov)(before, behind,
-                               OF_CLOSED(permutex2var)((closed_vector)of[2], which, (closed_vector)of[3]));
+        return OF_LANES(mask_permutexvar)(before, behind, which, (all_lanes)of[2]);
+    return OF_LANES(mask_mov)(before, behind,
+                               OF_LANES(permutex2var)((all_lanes)of[2], which, (all_lanes)of[3]));
 }
 
 /* Row after row of `cols` columns, the first n numbers of them; pad: and 0 to the end of a vector. */
@@ -43,7 +35,7 @@ static ALWAYS_INLINE void close_columns(const int cols, const vector *column, pt
 #pragma GCC unroll 4
     for (v = 0; v < cols; v++) {
         const bits at = ORDINALS + v * LANES_PER_VECTOR;
-        const closed_vector closed = pick_lanes(cols, column, at % cols * LANES_PER_VECTOR + at / cols);
+        const all_lanes closed = pick_lanes(cols, column, at % cols * LANES_PER_VECTOR + at / cols);
         if (n <= 0)
             break;
         if (pad)
@@ -51,7 +43,7 @@ static ALWAYS_INLINE void close_columns(const int cols, const vector *column, pt
         else if (n >= LANES_PER_VECTOR)
             *(loose_vector *)to = (vector)closed;
         else
-            OF_CLOSED(mask_storeu)(to, LANES_BELOW(n), closed);
+            OF_LANES(mask_storeu)(to, lanes_below(n), closed);
         to += LANES_PER_VECTOR;
         n -= LANES_PER_VECTOR;
     }
@@ -64,7 +56,7 @@ static ALWAYS_INLINE void open_columns(const int cols, const real *from, ptrdiff
     int v;
 #pragma GCC unroll 4
     for (v = 0; v < cols; v++) {
-        closed[v] = (vector)OF_CLOSED(maskz_loadu)(LANES_BELOW(n), from + v * LANES_PER_VECTOR);
+        closed[v] = (vector)OF_LANES(maskz_loadu)(lanes_below(n), from + v * LANES_PER_VECTOR);
         n -= LANES_PER_VECTOR;
     }
 #pragma GCC unroll 4
@@ -84,7 +76,7 @@ static ALWAYS_INLINE void open_columns(const int cols, const real *from, ptrdiff
 
 #if !NNCORE_DOUBLE
 /* (Of doubles a vector holds two rows of four: Zen 4, 2 % slower than half a vector a row.) */
-#define QUADS(cols, rows, k) ((cols) <= MOST_CLOSED && (rows) >= LANES_PER_VECTOR && (k) >= 3)
+#define QUADS(cols, rows, k) ((cols) >= 2 && (cols) <= MOST_CLOSED && (rows) >= LANES_PER_VECTOR && (k) >= 3)
 #define FIRST_OF_QUAD(p) (n == 4 ? _mm_loadu_ps(p) : _mm_maskz_loadu_ps((__mmask8)((1 << n) - 1), p))
 #define EACH_QUAD(p) _mm512_broadcast_f32x4(_mm_loadu_ps(p))
 
@@ -116,12 +108,12 @@ static ALWAYS_INLINE void multiply_quads(const ptrdiff_t n, const real *a, ptrdi
     }
 }
 
-static ALWAYS_INLINE ptrdiff_t multiply_by_quads_of(const int cols, ptrdiff_t rows, ptrdiff_t k, const real *a,
-                                                    ptrdiff_t a_step, const real *b, ptrdiff_t b_step,
-                                                    const real *bias, real *c)
+static ALWAYS_INLINE void multiply_by_quads_of(const int cols, ptrdiff_t rows, ptrdiff_t k, const real *a,
+                                               ptrdiff_t a_step, const real *b, ptrdiff_t b_step, const real *bias,
+                                               real *c)
 {
-    ptrdiff_t i, p;
-    for (i = 0; i + LANES_PER_VECTOR <= rows; i += LANES_PER_VECTOR) {
+    ptrdiff_t p;
+    for (; rows >= LANES_PER_VECTOR; rows -= LANES_PER_VECTOR) {
         vector sum[4];
         int g;
 #pragma GCC unroll 4
@@ -144,7 +136,6 @@ static ALWAYS_INLINE ptrdiff_t multiply_by_quads_of(const int cols, ptrdiff_t ro
         a += LANES_PER_VECTOR * a_step;
         c += LANES_PER_VECTOR * cols;
     }
-    return i;
 }
 
 /* As many rows of a narrow result of 2 to MOST_CLOSED columns as are whole vectors of them, as narrow.h has it:
@@ -153,11 +144,8 @@ static ONLY_ONCE ptrdiff_t multiply_by_quads(ptrdiff_t rows, ptrdiff_t cols, ptr
                                              ptrdiff_t a_step, const real *b, ptrdiff_t b_step, const real *bias,
                                              real *c)
 {
-    if (cols == 2)
-        return multiply_by_quads_of(2, rows, k, a, a_step, b, b_step, bias, c);
-    if (cols == 3)
-        return multiply_by_quads_of(3, rows, k, a, a_step, b, b_step, bias, c);
-    return multiply_by_quads_of(4, rows, k, a, a_step, b, b_step, bias, c);
+    BY_COLUMNS(cols, multiply_by_quads_of, rows, k, a, a_step, b, b_step, bias, c);
+    return rows / LANES_PER_VECTOR * LANES_PER_VECTOR;
 }
 #else
 #define QUADS(cols, rows, k) 0
@@ -171,12 +159,12 @@ static ALWAYS_INLINE void multiply_closed_of(const int cols, ptrdiff_t rows, ptr
     ptrdiff_t i, p;
     int j;
     for (i = 0; i < rows; i += LANES_PER_VECTOR) {
-        const closed_mask some = LANES_BELOW(rows - i);
+        const lane_mask some = lanes_below(rows - i);
 #pragma GCC unroll 4
         for (j = 0; j < cols; j++)
             sum[j] = (vector){0};
         for (p = 0; p < k; p++) {
-            const vector row = (vector)OF_CLOSED(maskz_loadu)(some, a + p * a_step + i);
+            const vector row = (vector)OF_LANES(maskz_loadu)(some, a + p * a_step + i);
 #pragma GCC unroll 4
             for (j = 0; j < cols; j++)
                 sum[j] = MULTIPLY_ADD(row, b[p * cols + j] - (vector){0}, sum[j]);

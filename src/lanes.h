@@ -11,22 +11,17 @@
 #if defined(__AVX512F__) && NNCORE_VECTOR_EXTENSIONS
 
 #define WIDTH LANES_PER_VECTOR
+typedef all_lanes lanes;
 #if NNCORE_DOUBLE
-typedef __m512d lanes;
-typedef __mmask8 lane_mask;
-#define OF_LANES(does) _mm512_##does##_pd
 #define IS_NAN(a) _mm512_cmp_pd_mask(a, a, _CMP_UNORD_Q)
 #else
-typedef __m512 lanes;
-typedef __mmask16 lane_mask;
-#define OF_LANES(does) _mm512_##does##_ps
 #define IS_NAN(a) _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q)
 #endif
 
 /* The first n <= WIDTH numbers of p; the lanes beyond them are 0. */
 static ALWAYS_INLINE lanes take_lanes(const real *p, ptrdiff_t n)
 {
-    return n == WIDTH ? OF_LANES(loadu)(p) : OF_LANES(maskz_loadu)((lane_mask)((1 << n) - 1), p);
+    return n == WIDTH ? OF_LANES(loadu)(p) : OF_LANES(maskz_loadu)(lanes_below(n), p);
 }
 
 static ALWAYS_INLINE void put_lanes(real *p, lanes a, ptrdiff_t n)
@@ -34,7 +29,7 @@ static ALWAYS_INLINE void put_lanes(real *p, lanes a, ptrdiff_t n)
     if (n == WIDTH)
         OF_LANES(storeu)(p, a);
     else
-        OF_LANES(mask_storeu)(p, (lane_mask)((1 << n) - 1), a);
+        OF_LANES(mask_storeu)(p, lanes_below(n), a);
 }
 
 /* c + a b with one rounding. */
@@ -77,7 +72,6 @@ static ALWAYS_INLINE lanes quotient(lanes a, lanes b)
     return q;
 }
 
-#undef OF_LANES
 #undef IS_NAN
 
 #else

@@ -148,11 +148,23 @@ typedef real loose_vector __attribute__((vector_size(VECTOR_BYTES), aligned(size
 #define MULTIPLY_ADD(a, b, c) ((c) + (a) * (b))
 #endif
 
-/* a's first n numbers, then 0. */
-#if defined(__AVX512F__) && NNCORE_DOUBLE
-#define FIRST_LANES(n, a) ((vector)_mm512_maskz_mov_pd((__mmask8)((n) >= 8 ? 0xff : (1 << (n)) - 1), (__m512d)(a)))
-#elif defined(__AVX512F__)
-#define FIRST_LANES(n, a) ((vector)_mm512_maskz_mov_ps((__mmask16)((n) >= 16 ? 0xffff : (1 << (n)) - 1), (__m512)(a)))
+/* What the processor has for whole vectors of lanes, some of them masked. */
+#if defined(__AVX512F__)
+#if NNCORE_DOUBLE
+#define OF_LANES(does) _mm512_##does##_pd
+typedef __m512d all_lanes;
+typedef __mmask8 lane_mask;
+#else
+#define OF_LANES(does) _mm512_##does##_ps
+typedef __m512 all_lanes;
+typedef __mmask16 lane_mask;
+#endif
+/* The first n lanes: all, where there are not as many; none, where n is not positive. */
+static ALWAYS_INLINE lane_mask lanes_below(ptrdiff_t n)
+{
+    return (lane_mask)(n >= LANES_PER_VECTOR ? -1 : n > 0 ? (1 << n) - 1 : 0);
+}
+#define FIRST_LANES(n, a) ((vector)OF_LANES(maskz_mov)(lanes_below(n), (all_lanes)(a))) /* then 0 */
 #else
 #define FIRST_LANES(n, a) (a)
 #endif
