@@ -762,13 +762,13 @@ cdef class Executor:
             if bind and rows == 1 and is_plain(t):
                 self.t_now = <real*>row_of(t, order, at)
             else:
-                gather(t, order, at, rows, self.t_buffer)
+                gather_reals(t, order, at, rows, self.t_buffer)
         if r.data:
             gather(r, order, at, rows, self.r)
         if bind:
             self.bind(x, order, at, rows)
         else:
-            gather(x, order, at, rows, self.x_buffer)
+            gather_reals(x, order, at, rows, self.x_buffer)
         return -1
 
     cdef object out_of_range(self, Py_ssize_t at, long long row, Py_ssize_t rows):
@@ -784,7 +784,7 @@ cdef class Executor:
                             and x.row_step == x.cols * <Py_ssize_t>sizeof(real)):
             self.x_now = <real*>row_of(x, order, at)
         else:
-            gather(x, order, at, rows, self.x_buffer)
+            gather_reals(x, order, at, rows, self.x_buffer)
             self.x_now = self.x_buffer
 
     cdef void release(self) noexcept nogil:
@@ -1008,7 +1008,7 @@ cdef class Executor:
         try:
             if self.output_is_input:
                 with nogil:
-                    gather(&xs, NULL, 0, xs.rows, y)
+                    gather_reals(&xs, NULL, 0, xs.rows, y)
                 return
             self.next_signal = clock() + 0.01
             self.mode = flush_denormals()
