@@ -120,7 +120,7 @@ cdef void gather(const Source* s, const long long* order, Py_ssize_t begin, Py_s
 
 cdef void gather_reals(const Source* s, const long long* order, Py_ssize_t begin, Py_ssize_t rows,
                        real* out) noexcept nogil:
-    # The same, to reals. (Not within gather(): in float64 two of its copies are the same code, which
+    # The same, to reals. (Not within gather(): in float64 two of its copies are one code, which
     # the compiler keeps once.)
     cdef Py_ssize_t size = s.cols * s.itemsize
     if s.code != (9 if IS_DOUBLE else 8) or s.col_step != s.itemsize or size < 8:
