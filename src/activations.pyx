@@ -249,6 +249,7 @@ cdef void activate_backward(int kind, const_restricted dy, const_restricted zy,
 
 
 cdef inline bint has_quad(int kind) noexcept nogil:
+    # (Their derivatives read y, or nothing, and they have no alpha.)
     return kind == LINEAR or kind == SIGMOID or kind == TANH or kind == RELU
 
 

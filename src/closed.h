@@ -4,7 +4,8 @@
 
 #if defined(__AVX512F__) && NNCORE_VECTOR_EXTENSIONS
 
-#define MOST_CLOSED 4 /* columns; and 2 at least */
+/* Columns, at most; there are two at least. */
+#define MOST_CLOSED 4
 
 #if NNCORE_DOUBLE
 #define NOT_BELOW(a, b) _mm512_cmpge_epi64_mask(a, b)
@@ -77,16 +78,16 @@ static ALWAYS_INLINE void open_columns(const int cols, const real *from, ptrdiff
 #if !NNCORE_DOUBLE
 /* (Of doubles a vector holds two rows of four: Zen 4, 2 % slower than half a vector a row.) */
 #define QUADS(cols, rows, k) ((cols) >= 2 && (cols) <= MOST_CLOSED && (rows) >= LANES_PER_VECTOR && (k) >= 3)
-#define FIRST_OF_QUAD(p) (n == 4 ? _mm_loadu_ps(p) : _mm_maskz_loadu_ps((__mmask8)((1 << n) - 1), p))
+#define FIRST_OF_QUAD(n, p) ((n) == 4 ? _mm_loadu_ps(p) : _mm_maskz_loadu_ps((__mmask8)((1 << (n)) - 1), p))
 #define EACH_QUAD(p) _mm512_broadcast_f32x4(_mm_loadu_ps(p))
 
 /* The first n of the 4 numbers from `from` on of each of four rows. */
 static ALWAYS_INLINE __m512 load_quads(const ptrdiff_t n, const real *from, ptrdiff_t step)
 {
-    __m512 a = _mm512_castps128_ps512(FIRST_OF_QUAD(from));
-    a = _mm512_insertf32x4(a, FIRST_OF_QUAD(from + step), 1);
-    a = _mm512_insertf32x4(a, FIRST_OF_QUAD(from + 2 * step), 2);
-    return _mm512_insertf32x4(a, FIRST_OF_QUAD(from + 3 * step), 3);
+    __m512 a = _mm512_castps128_ps512(FIRST_OF_QUAD(n, from));
+    a = _mm512_insertf32x4(a, FIRST_OF_QUAD(n, from + step), 1);
+    a = _mm512_insertf32x4(a, FIRST_OF_QUAD(n, from + 2 * step), 2);
+    return _mm512_insertf32x4(a, FIRST_OF_QUAD(n, from + 3 * step), 3);
 }
 
 /* n products added to the sums of sixteen rows. */
@@ -94,18 +95,21 @@ static ALWAYS_INLINE void multiply_quads(const ptrdiff_t n, const real *a, ptrdi
                                          ptrdiff_t b_step, vector *sum)
 {
     __m512 quads[4];
-    int g, q;
+    int g;
 #pragma GCC unroll 4
     for (g = 0; g < 4; g++)
         quads[g] = load_quads(n, a + g * 4 * a_step, a_step);
-#pragma GCC unroll 4
-    for (q = 0; q < 4; q++) {
-        if (q == n)
-            break;
-#pragma GCC unroll 4
-        for (g = 0; g < 4; g++)
-            sum[g] = MULTIPLY_ADD(_mm512_permute_ps(quads[g], q * 0x55), EACH_QUAD(b + q * b_step), sum[g]);
+    /* (The lane is a constant in the source itself: clang wants it so.) */
+#define ADD_LANE(q)                                                                              \
+    if (q < n) {                                                                                 \
+        _Pragma("GCC unroll 4") for (g = 0; g < 4; g++) sum[g] = MULTIPLY_ADD(                   \
+            _mm512_permute_ps(quads[g], q * 0x55), EACH_QUAD(b + q * b_step), sum[g]);           \
     }
+    ADD_LANE(0)
+    ADD_LANE(1)
+    ADD_LANE(2)
+    ADD_LANE(3)
+#undef ADD_LANE
 }
 
 static ALWAYS_INLINE void multiply_by_quads_of(const int cols, ptrdiff_t rows, ptrdiff_t k, const real *a,
@@ -147,9 +151,6 @@ static ONLY_ONCE ptrdiff_t multiply_by_quads(ptrdiff_t rows, ptrdiff_t cols, ptr
     BY_COLUMNS(cols, multiply_by_quads_of, rows, k, a, a_step, b, b_step, bias, c);
     return rows / LANES_PER_VECTOR * LANES_PER_VECTOR;
 }
-#else
-#define QUADS(cols, rows, k) 0
-#define multiply_by_quads(...) ((ptrdiff_t)0)
 #endif
 
 static ALWAYS_INLINE void multiply_closed_of(const int cols, ptrdiff_t rows, ptrdiff_t k, const real *a,
@@ -222,10 +223,13 @@ static ONLY_ONCE void close_rows(ptrdiff_t rows, ptrdiff_t cols, const real *fro
 #else
 
 #define MOST_CLOSED 0
-#define QUADS(cols, rows, k) 0
-#define multiply_by_quads(...) ((ptrdiff_t)0)
 #define multiply_closed(rows, cols, k, a, a_step, b, c) ((void)0)
 #define open_rows(rows, cols, from, to, to_step) ((void)0)
 #define close_rows(rows, cols, from, from_step, to) ((void)0)
 
+#endif
+
+#ifndef QUADS
+#define QUADS(cols, rows, k) 0
+#define multiply_by_quads(...) ((ptrdiff_t)0)
 #endif

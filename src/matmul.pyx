@@ -1363,7 +1363,7 @@ cdef inline void dense_backward_weights_short(const real* x, const real* dz, rea
     cdef Py_ssize_t l, j = 0, end = n_in * n_out
     if rows == 1 and n_out <= QUAD:
         quad_products(n_in, n_out, x, dz, dw)
-    elif n_out <= MOST_CLOSED and 2 * n_in > LANES_PER_VECTOR:
+    elif 2 <= n_out <= MOST_CLOSED and 2 * n_in > LANES_PER_VECTOR:
         multiply_closed(n_in, n_out, rows, x, n_in, dz, dw)
         end = round_up(end, LANES_PER_VECTOR)
     elif is_turned(n_in, n_out):    # as dz^T x, whose rows fill whole vectors
@@ -1374,7 +1374,7 @@ cdef inline void dense_backward_weights_short(const real* x, const real* dz, rea
         transpose_few_rows(turned, n_in, n_out, n_in, dw)
     else:
         multiply_narrow_turned(n_in, n_out, rows, x, n_in, dz, n_out, dw)
-    if end % LINE:
+    if end % LINE:      # else nothing lies between: what was written beyond is db's place
         for l in range(LINE):
             dw[end + l] = 0
     if db:

@@ -69,13 +69,6 @@
 #define multiply_in_lanes(...) ((ptrdiff_t)0)
 #define multiply_turned_in_lanes(...) ((ptrdiff_t)0)
 #endif
-/* Columns of a transposed matrix's result that is closed up in registers, at most. */
-#if defined(__AVX512F__) && (defined(__GNUC__) || defined(__clang__)) && !defined(NNCORE_PLAIN_C)
-#define MOST_CLOSED 4
-#else
-#define MOST_CLOSED 0
-#define multiply_turned_closed(...) ((void)0)
-#endif
 #define TILE_COLS (TILE_VECTORS * LANES_PER_VECTOR)
 
 /* Numbers beyond the end of every array of the executor that may be read: neither a tile nor the last square
@@ -418,7 +411,7 @@ static ONLY_ONCE void multiply_tile(int rows, int cols, int unit, ptrdiff_t k, c
 #endif
 
 /* sums(j) = sum_i a(i, j) over rows `cols` <= a vector apart, in order. a is readable, and sums
-   writable, for a whole vector. sums is 0 from `cols` to end_of_sums(cols). */
+   writable, for a whole vector. What is behind them, as far as end_of_sums(cols), becomes 0. */
 static void sum_narrow_rows(ptrdiff_t rows, ptrdiff_t cols, const real *a, real *sums)
 {
     BY_WIDTH(cols, sum_rows, rows, cols, a, sums);

@@ -180,3 +180,21 @@ def test_one_row_of_few_numbers(activation: str, dtype: str) -> None:
         for one, other in zip(*found, strict=True):
             near = {"rtol": 20 * TOLERANCE[dtype], "atol": 20 * TOLERANCE[dtype]}
             np.testing.assert_allclose(one, other, **near)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("activation", ["linear", "sigmoid", "tanh", "relu"])
+def test_a_row_alone_has_the_bits_of_one_among_others(activation: str, dtype: str) -> None:
+    random = np.random.default_rng(7)
+    for n_in in (1, 2, 3, 4, 5, 16, 33):
+        x = random.normal(size=(35, n_in)).astype(dtype)
+        for hidden in (2, 3, 4):
+            for use_bias in (True, False):
+                dense = functools.partial(nncore.layers.Dense, dtype=dtype, use_bias=use_bias)
+                model = nncore.Sequential(
+                    [nncore.Input((n_in,)), dense(hidden, activation=activation), dense(3)]
+                )
+                model.set_weights([random.normal(size=w.shape) for w in model.get_weights()])
+                whole = model.predict(x, batch_size=35)
+                np.testing.assert_array_equal(model.predict(x, batch_size=1), whole)
+                np.testing.assert_array_equal(model.predict(x[::-1], batch_size=5)[::-1], whole)
