@@ -413,7 +413,8 @@ def _check_labels(y: Array, name: str, n_out: int, where: str) -> Array:
         hint = (
             f" Labels that count from 1 need y - 1, {n_out + 1} classes need Dense({n_out + 1})"
             if label == n_out
-            else ""
+            else " Labels are the numbers of classes, from 0 on: number yours so, and leave out "
+            "rows that have none"
         )
         raise ValueError(
             f"{where}: labels in y must lie in 0..{n_out - 1}, the last layer has {n_out} outputs; "

@@ -547,10 +547,13 @@ def _read(path: str, stream: IO[bytes]) -> _File:
     # A safetensors header begins with a brace: this tells other files from it.
     brace = stream.read(1)
     if len(prefix) < 8 or brace != b"{":
-        raise ValueError(
-            f"{path}: not an nncore file: "
-            + ("it is not in the safetensors format" if size else "it is empty")
-        )
+        what = "it is not in the safetensors format" if size else "it is empty"
+        if prefix.startswith((b"PK\x03\x04", b"\x89HDF")):
+            what += (
+                ". If Keras wrote it, load it with Keras, and give what its get_weights returns to "
+                "the set_weights of a model with the same layers"
+            )
+        raise ValueError(f"{path}: not an nncore file: {what}")
     if length < 2:
         raise ValueError(
             f"{path}: not an nncore file: its header would be {length} bytes long (at least 2)"

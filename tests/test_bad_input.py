@@ -153,8 +153,8 @@ LABEL_CASES = {
     "none": (None, 'y is missing; loss "sparse_categorical_crossentropy" needs one target a row'),
     "too large": (put(Y, 7, 3), r"labels in y must lie in 0\.\.2, the last layer has 3 outputs; "
                   r"received 3 in row 7\. Labels that count from 1 need y - 1"),
-    "far too large": (put(Y, 7, 30), r"received 30 in row 7\.$"),
-    "negative": (put(Y, 2, -1), r"received -1 in row 2"),
+    "far too large": (put(Y, 7, 30), r"received 30 in row 7\. Labels are the numbers of classes"),
+    "negative": (put(Y, 2, -1), r"received -1 in row 2\. .* leave out rows that have none"),
     "fraction": (put(Y, 3, 0.5), r"wants integer labels in y; received 0\.5 in row 3"),
     "nan": (put(Y, 3, np.nan), r"wants integer labels in y; received nan in row 3"),
     "infinite": (put(Y, 3, np.inf), r"received inf in row 3"),
