@@ -253,39 +253,21 @@ cdef inline bint has_quad(int kind) noexcept nogil:
     return kind == LINEAR or kind == SIGMOID or kind == TANH or kind == RELU
 
 
-cdef inline void activate_quad(int kind, const real* z, restricted y) noexcept nogil:
+cdef inline void activate_quad(int kind, const_restricted z, restricted y) noexcept nogil:
     # activate() of QUAD numbers that are in a register, for what has_quad() names.
-    cdef Py_ssize_t i
-    if kind == SIGMOID:
-        for i in range(QUAD):
-            y[i] = sigmoid_(z[i])
-    elif kind == TANH:
-        for i in range(QUAD):
-            y[i] = tanh_(z[i])
-    elif kind == RELU:
-        for i in range(QUAD):
-            y[i] = relu(z[i], 0)
-    else:
-        for i in range(QUAD):
-            y[i] = z[i]
+    if kind == LINEAR: apply(linear, z, y, QUAD, 0)
+    elif kind == SIGMOID: apply(sigmoid, z, y, QUAD, 0)
+    elif kind == TANH: apply(tanh, z, y, QUAD, 0)
+    elif kind == RELU: apply(relu, z, y, QUAD, 0)
 
 
-cdef inline void chain_quad(int kind, const real* dy, const_restricted y,
+cdef inline void chain_quad(int kind, const_restricted dy, const_restricted y,
                             restricted dx) noexcept nogil:
     # activate_backward() likewise.
-    cdef Py_ssize_t i
-    if kind == SIGMOID:
-        for i in range(QUAD):
-            dx[i] = dy[i] * sigmoid_derivative(y[i], 0)
-    elif kind == TANH:
-        for i in range(QUAD):
-            dx[i] = dy[i] * tanh_derivative(y[i], 0)
-    elif kind == RELU:
-        for i in range(QUAD):
-            dx[i] = dy[i] if y[i] > 0 else 0
-    else:
-        for i in range(QUAD):
-            dx[i] = dy[i]
+    if kind == LINEAR: chain(linear_derivative, dy, y, dx, QUAD, 0)
+    elif kind == SIGMOID: chain(sigmoid_derivative, dy, y, dx, QUAD, 0)
+    elif kind == TANH: chain(tanh_derivative, dy, y, dx, QUAD, 0)
+    elif kind == RELU: chain_relu(dy, y, dx, QUAD)
 
 
 cdef inline Py_ssize_t whole_lanes(Py_ssize_t n) noexcept nogil:

@@ -36,9 +36,10 @@ static ALWAYS_INLINE void close_columns(const int cols, const vector *column, pt
 #pragma GCC unroll 4
     for (v = 0; v < cols; v++) {
         const bits at = ORDINALS + v * LANES_PER_VECTOR;
-        const all_lanes closed = pick_lanes(cols, column, at % cols * LANES_PER_VECTOR + at / cols);
+        all_lanes closed;
         if (n <= 0)
             break;
+        closed = pick_lanes(cols, column, at % cols * LANES_PER_VECTOR + at / cols);
         if (pad)
             *(loose_vector *)to = FIRST_LANES(n, (vector)closed);
         else if (n >= LANES_PER_VECTOR)
@@ -78,17 +79,7 @@ static ALWAYS_INLINE void open_columns(const int cols, const real *from, ptrdiff
 #if !NNCORE_DOUBLE
 /* (Of doubles a vector holds two rows of four: Zen 4, 2 % slower than half a vector a row.) */
 #define QUADS(cols, rows, k) ((cols) >= 2 && (cols) <= MOST_CLOSED && (rows) >= LANES_PER_VECTOR && (k) >= 3)
-#define FIRST_OF_QUAD(n, p) ((n) == 4 ? _mm_loadu_ps(p) : _mm_maskz_loadu_ps((__mmask8)((1 << (n)) - 1), p))
 #define EACH_QUAD(p) _mm512_broadcast_f32x4(_mm_loadu_ps(p))
-
-/* The first n of the 4 numbers from `from` on of each of four rows. */
-static ALWAYS_INLINE __m512 load_quads(const ptrdiff_t n, const real *from, ptrdiff_t step)
-{
-    __m512 a = _mm512_castps128_ps512(FIRST_OF_QUAD(n, from));
-    a = _mm512_insertf32x4(a, FIRST_OF_QUAD(n, from + step), 1);
-    a = _mm512_insertf32x4(a, FIRST_OF_QUAD(n, from + 2 * step), 2);
-    return _mm512_insertf32x4(a, FIRST_OF_QUAD(n, from + 3 * step), 3);
-}
 
 /* n products added to the sums of sixteen rows. */
 static ALWAYS_INLINE void multiply_quads(const ptrdiff_t n, const real *a, ptrdiff_t a_step, const real *b,

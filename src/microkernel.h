@@ -765,14 +765,28 @@ static ALWAYS_INLINE void transpose_strip(const real *from, ptrdiff_t from_step,
 #endif
 
 #if defined(__AVX512F__)
+#if !NNCORE_DOUBLE
+/* The first n of the 4 numbers from `from` on of each of four rows. */
+static ALWAYS_INLINE __m512 load_quads(const ptrdiff_t n, const real *from, ptrdiff_t step)
+{
+    const __mmask8 some = (__mmask8)((1 << n) - 1);
+#define LOAD(i) (n == 4 ? _mm_loadu_ps(from + i * step) : _mm_maskz_loadu_ps(some, from + i * step))
+    __m512 a = _mm512_castps128_ps512(LOAD(0));
+    a = _mm512_insertf32x4(a, LOAD(1), 1);
+    a = _mm512_insertf32x4(a, LOAD(2), 2);
+    return _mm512_insertf32x4(a, LOAD(3), 3);
+#undef LOAD
+}
+#endif
+
 /* column(p) = from(., p) of VECTOR_ROWS rows, p < cols <= 4. */
 #define VECTOR_ROWS LANES_PER_VECTOR
 static ALWAYS_INLINE void load_columns(const ptrdiff_t cols, const real *from, ptrdiff_t from_step,
                                        vector column[4])
 {
-    const __mmask8 some = (__mmask8)((1 << cols) - 1);
     int i;
 #if NNCORE_DOUBLE
+    const __mmask8 some = (__mmask8)((1 << cols) - 1);
     __m512d row[4], low01, high01, low23, high23;
 #define LOAD(i) (cols == 4 ? _mm256_loadu_pd(from + (i) * from_step)                             \
                            : _mm256_maskz_loadu_pd(some, from + (i) * from_step))
@@ -787,17 +801,12 @@ static ALWAYS_INLINE void load_columns(const ptrdiff_t cols, const real *from, p
     column[1] = (vector)_mm512_shuffle_f64x2(high01, high23, 0x88);
     column[2] = (vector)_mm512_shuffle_f64x2(low01, low23, 0xdd);
     column[3] = (vector)_mm512_shuffle_f64x2(high01, high23, 0xdd);
+#undef LOAD
 #else
     __m512 row[4], low01, high01, low23, high23;
-#define LOAD(i) (cols == 4 ? _mm_loadu_ps(from + (i) * from_step)                                \
-                           : _mm_maskz_loadu_ps(some, from + (i) * from_step))
 #pragma GCC unroll 4
-    for (i = 0; i < 4; i++) {
-        row[i] = _mm512_castps128_ps512(LOAD(i));
-        row[i] = _mm512_insertf32x4(row[i], LOAD(i + 4), 1);
-        row[i] = _mm512_insertf32x4(row[i], LOAD(i + 8), 2);
-        row[i] = _mm512_insertf32x4(row[i], LOAD(i + 12), 3);
-    }
+    for (i = 0; i < 4; i++)
+        row[i] = load_quads(cols, from + i * from_step, 4 * from_step);
     low01 = _mm512_unpacklo_ps(row[0], row[1]), high01 = _mm512_unpackhi_ps(row[0], row[1]);
     low23 = _mm512_unpacklo_ps(row[2], row[3]), high23 = _mm512_unpackhi_ps(row[2], row[3]);
     column[0] = (vector)_mm512_shuffle_ps(low01, low23, 0x44);
@@ -805,7 +814,6 @@ static ALWAYS_INLINE void load_columns(const ptrdiff_t cols, const real *from, p
     column[2] = (vector)_mm512_shuffle_ps(high01, high23, 0x44);
     column[3] = (vector)_mm512_shuffle_ps(high01, high23, 0xee);
 #endif
-#undef LOAD
 }
 
 /* to(p, i) = from(i, p), i < VECTOR_ROWS, p < cols <= 4: whole vectors of `to`, row after row. */
