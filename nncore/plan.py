@@ -73,7 +73,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Literal
 
-__all__ = ["ARENAS", "OPS", "Buffer", "Plan", "Step", "parameter_layout"]
+__all__ = ["ARENAS", "OPS", "Buffer", "Plan", "Step", "goes_to_softmax", "parameter_layout"]
 
 Arena = Literal["parameters", "gradients", "work", "x", "t", "labels", "r"]
 
@@ -250,6 +250,23 @@ class Plan:
                 words.append(f"{f.name}={value}")
             lines.append(" ".join(words))
         return "\n".join(lines)
+
+
+def goes_to_softmax(plan: Plan, index: int) -> bool:
+    """Tell whether nobody reads what step ``index`` gives but the next, a softmax with the output.
+
+    The step is dense and linear; an executor may then do the two in one.
+    """
+    if index + 1 == len(plan.steps):
+        return False
+    step, after = plan.steps[index], plan.steps[index + 1]
+    others = plan.steps[:index] + plan.steps[index + 2 :]
+    return (
+        (step.op, step.kind, step.z) == ("dense", "linear", None)
+        and (after.op, after.kind, after.x) == ("activate", "softmax", step.y)
+        and after.y == plan.output != step.y
+        and not any(getattr(other, f) == step.y for other in others for f in BUFFER_FIELDS)
+    )
 
 
 def parameter_layout(shapes: Sequence[tuple[int, ...]]) -> tuple[list[int], int]:

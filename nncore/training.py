@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -917,49 +916,42 @@ class Trainer(Compiled):
         flat = out if len(last) == 1 else out.reshape(n, math.prod(last))
         if not n:
             return out
+        large = self.parameters.nbytes > LARGE
         try:
             executor = self._predictors.pop()
         except IndexError:
             # Weights that no cache keeps are read anew for every block.
-            large = self.parameters.nbytes > LARGE
             executor = self._new_executor("predict", False, 4 * BLOCK if large else BLOCK, {})[0]
         threads = self.n_threads
         if executor.n_threads != threads:
             executor.n_threads = threads
-        if n <= BLOCK and self._quick_threads != threads and self._engine == "compiled":
-            from nncore import compiler
-
-            own = self._new_executor("predict", False, BLOCK, {})[0]
-            self._quick = compiler.make_predictor(
-                own, self._input.shape, last, follows=self._n_threads is None
-            )
-            self._quick_threads = threads
-        if n <= BLOCK and data.gatherable(x):
+        if (n <= BLOCK or not large) and self._quick_threads != threads:
+            self._make_quick(threads, any_number=not large)
+        if data.gatherable(x):
             executor.predict(x, flat)
         else:
-            self._predict_blocks(executor, x, flat)
+            # What must be converted first is so piece by piece: 4 MB at a time.
+            size = executor.batch_size
+            size = max(size, (4 << 20) // max(1, 8 * math.prod(x.shape[1:])) // size * size)
+            for at in range(0, n, size):
+                executor.predict(data.plain(x[at : at + size], self.dtype), flat[at : at + size])
         self._predictors.append(executor)
         return out
 
-    def _predict_blocks(self, executor: Any, x: NDArray[Any], out: NDArray[Any]) -> None:
-        """Predict block by block, about 50 ms each, so that Ctrl-C is served."""
-        direct = data.gatherable(x)
-        size = executor.batch_size
-        n, at, block = x.shape[0], 0, 4 * BLOCK
-        most = max(size, (4 << 20) // max(1, 8 * math.prod(x.shape[1:])) // size * size)
-        while at < n:
-            end = min(n, at + block)
-            part = x[at:end] if direct else data.plain(x[at:end], self.dtype)
-            began = time.perf_counter()
-            executor.predict(part, out[at:end])
-            took = time.perf_counter() - began
-            if took < SLICE / 4:
-                block *= 2
-            elif took > 2 * SLICE and block > BLOCK:
-                block //= 2
-            if not direct:
-                block = min(block, most)
-            at = end
+    def _make_quick(self, threads: int, *, any_number: bool) -> None:
+        """Make the short path, which has an executor of its own."""
+        if self._engine != "compiled":
+            return
+        from nncore import compiler
+
+        self._quick = compiler.make_predictor(
+            self._new_executor("predict", False, BLOCK, {})[0],
+            self._input.shape,
+            self._layers[-1].output_shape,
+            follows=self._n_threads is None,
+            any_number=any_number,
+        )
+        self._quick_threads = threads
 
     # --- single batches ---
 

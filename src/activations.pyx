@@ -457,12 +457,10 @@ cdef inline void turn_back(const real* strips, Py_ssize_t rows, Py_ssize_t cols,
         rows -= STRIP
 
 
-cdef inline void exponentials_strips(const real* z, Strips* s, Py_ssize_t rows,
-                                     Py_ssize_t cols) noexcept nogil:
-    # s.distances = z - the row's largest, s.e = exp of that, s.sums of it.
-    cdef Py_ssize_t j, at, size = round_up(rows, STRIP)
-    turn_strips(z, rows, cols, s.distances)
-    at = 0
+cdef inline void exponentials_strips(Strips* s, Py_ssize_t rows, Py_ssize_t cols) noexcept nogil:
+    # s.distances, rows turned, become their distances from the row's largest; s.e = exp of that,
+    # s.sums of it.
+    cdef Py_ssize_t j, at = 0, size = round_up(rows, STRIP)
     while at < size:
         strip_distances(cols, s.distances + at * cols)
         at += STRIP
@@ -474,15 +472,37 @@ cdef inline void exponentials_strips(const real* z, Strips* s, Py_ssize_t rows,
         at += STRIP
 
 
-cdef void softmax_strips(const real* z, real* y, Py_ssize_t rows, Py_ssize_t cols) noexcept nogil:
-    # softmax_rows() of up to STRIPS_ROWS short rows.
+# A layer whose rows lie turned when they are computed: x w + b.
+ctypedef struct Turned:
+    const real* x
+    const real* w
+    const real* b
+    Py_ssize_t n_in
+
+
+cdef void softmax_strips(const real* z, const Turned* layer, real* y, Py_ssize_t rows,
+                         Py_ssize_t cols) noexcept nogil:
+    # softmax_rows() of short rows: of z, or of the layer (NULL: of z), of which they are whole
+    # strips. The layer's stay turned until all is done.
     cdef Strips s
-    cdef Py_ssize_t at = 0
-    exponentials_strips(z, &s, rows, cols)
-    while at < rows:
-        strip_shares(cols, s.e + at * cols, s.sums + at)
-        at += STRIP
-    turn_back(s.e, rows, cols, y)
+    cdef Py_ssize_t first = 0, n, at
+    while first < rows:
+        n = smaller(STRIPS_ROWS, rows - first)
+        at = 0
+        if layer != NULL:
+            while at < n:
+                multiply_to_strip(cols, layer.n_in, layer.x + (first + at) * layer.n_in,
+                                  layer.n_in, layer.w, cols, layer.b, s.distances + at * cols)
+                at += STRIP
+        else:
+            turn_strips(z + first * cols, n, cols, s.distances)
+        exponentials_strips(&s, n, cols)
+        at = 0
+        while at < n:
+            strip_shares(cols, s.e + at * cols, s.sums + at)
+            at += STRIP
+        turn_back(s.e, n, cols, y + first * cols)
+        first += n
 
 
 cdef enum:
@@ -494,16 +514,16 @@ cdef void softmax_rows(const_restricted z, restricted y, Py_ssize_t rows,
     cdef real largest[BLOCK_ROWS]
     cdef real sums[BLOCK_ROWS]
     cdef Py_ssize_t at = 0, i, n
-    cdef Py_ssize_t block = STRIPS_ROWS if cols <= STRIP else rows_of_block(cols)
+    if cols <= STRIP:
+        n = rows % STRIPS_ROWS
+        at = rows - n if n < FEW_ROWS else rows
+        softmax_strips(z, NULL, y, at, cols)
     while at < rows:
-        n = smaller(block, rows - at)
-        if cols <= STRIP and n >= FEW_ROWS:
-            softmax_strips(z + at * cols, y + at * cols, n, cols)
-        else:
-            exponentials_rows(z + at * cols, y + at * cols, n, cols, largest, sums)
-            for i in range(n):
-                sums[i] = R(1) / sums[i]
-            scale_rows(y + at * cols, sums, n, cols)
+        n = smaller(rows_of_block(cols), rows - at)
+        exponentials_rows(z + at * cols, y + at * cols, n, cols, largest, sums)
+        for i in range(n):
+            sums[i] = R(1) / sums[i]
+        scale_rows(y + at * cols, sums, n, cols)
         at += n
 
 

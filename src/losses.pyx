@@ -210,7 +210,8 @@ cdef void softmax_crossentropy_strips(const real* z, const real* t, const long l
     # softmax_crossentropy() of up to STRIPS_ROWS short rows; the targets are t_ij keep + add.
     cdef Strips s
     cdef Py_ssize_t i, at = 0
-    exponentials_strips(z, &s, rows, cols)
+    turn_strips(z, rows, cols, s.distances)
+    exponentials_strips(&s, rows, cols)
     if labels:
         for i in range(rows):
             s.targets[i] = <real>labels[i]

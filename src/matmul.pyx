@@ -77,6 +77,8 @@ cdef extern from "microkernel.h" nogil:
     Py_ssize_t multiply_turned_in_lanes(Py_ssize_t rows, Py_ssize_t cols, Py_ssize_t k,
                                         const real* a, Py_ssize_t a_step, const real* b,
                                         Py_ssize_t b_step, real* c)
+    void multiply_to_strip(Py_ssize_t cols, Py_ssize_t k, const real* a, Py_ssize_t a_step,
+                           const real* b, Py_ssize_t b_step, const real* bias, real* strip)
     void quad_row(Py_ssize_t k, const real* a, const real* b, Py_ssize_t b_step, const real* bias,
                   real* c)
     void quad_row_turned(Py_ssize_t k, const real* a, const real* b, Py_ssize_t b_step, real* c)
@@ -1284,6 +1286,11 @@ cdef void column_sums(const real* dz, Py_ssize_t rows, Py_ssize_t cols, bint sla
 
 
 # The three matmuls of a dense layer.
+
+cdef inline bint gives_strips(Py_ssize_t n_in, Py_ssize_t n_out) noexcept nogil:
+    # Are such a layer's rows in the lanes, as softmax wants them?
+    return ROWS_IN_LANES(n_out, n_in) and n_in <= MAX_RUN
+
 
 # A plan's narrow result of few rows is one panel, and done at once, its scratch laid out as
 # layout_of() has it: describing the matmul and finding its way would cost more than a tiny net's

@@ -68,6 +68,7 @@
 #define ROWS_IN_LANES(cols, k) 0
 #define multiply_in_lanes(...) ((ptrdiff_t)0)
 #define multiply_turned_in_lanes(...) ((ptrdiff_t)0)
+#define multiply_to_strip(...) ((void)0)
 #endif
 #define TILE_COLS (TILE_VECTORS * LANES_PER_VECTOR)
 
@@ -301,16 +302,25 @@ static ALWAYS_INLINE void tile_body(const int rows, const int vectors, const int
     _Pragma("GCC unroll 12") for (i = 0; i < rows; i++)                                          \
         _Pragma("GCC unroll 4") for (v = 0; v < vectors; v++)
 #define AT(p) (*(loose_vector *)((p) + v * LANES_PER_VECTOR))
+    /* (Read before anything is written: for all the compiler knows it might be what is written over.) */
+    const ptrdiff_t y_step = finish->step;
+    real *y = finish->y + row_at * y_step + col_at;
+    const real *slope = finish->slope;
     if (add)
         EACH_SUM sum[i][v] += AT(tile + i * step);
     if (finish->bias)
         EACH_SUM sum[i][v] += AT((real *)finish->bias + col_at);
     if (finish->relu)
         EACH_SUM sum[i][v] = LARGER((vector){0}, sum[i][v]);
-    if (finish->slope)
-        EACH_SUM sum[i][v] = (vector)((bits)sum[i][v]
-            & (bits)((vector)AT((real *)finish->slope + (row_at + i) * finish->step + col_at) > 0));
-    EACH_SUM AT(finish->y + (row_at + i) * finish->step + col_at) = sum[i][v];
+    if (slope) {
+        slope += row_at * y_step + col_at;
+        EACH_SUM sum[i][v] = (vector)((bits)sum[i][v] & (bits)((vector)AT((real *)slope + i * y_step) > 0));
+    }
+#pragma GCC unroll 12
+    for (i = 0; i < rows; i++, y += y_step)
+#pragma GCC unroll 4
+        for (v = 0; v < vectors; v++)
+            AT(y) = sum[i][v];
 #undef AT
 #undef EACH_SUM
 }
@@ -830,13 +840,13 @@ static ALWAYS_INLINE void transpose_to_vectors(const ptrdiff_t cols, const real 
 }
 
 /* VECTOR_ROWS rows of a result of at most `most` columns, in its lanes; sums as in narrow.h. unit: a's rows are
-   neighbours (a transposed matrix). Of b's rows and the bias `most` numbers are read, and of c's rows, one after
-   the other, 16 are written. */
-static ALWAYS_INLINE void rows_in_lanes(const int most, const int unit, ptrdiff_t cols, ptrdiff_t k, const real *a,
-                                        ptrdiff_t a_step, const real *b, ptrdiff_t b_step, const real *bias, real *c)
+   neighbours (a transposed matrix). Of b's rows and the bias `most` numbers are read, and so many of the columns,
+   which are `step` apart, are written. */
+static ALWAYS_INLINE void rows_in_lanes(const int most, const int unit, ptrdiff_t k, const real *a, ptrdiff_t a_step,
+                                        const real *b, ptrdiff_t b_step, const real *bias, real *columns,
+                                        ptrdiff_t step)
 {
-    vector sum[MOST_TURNED], column[4], rest[4];
-    real turned[16 * LANES_PER_VECTOR];
+    vector sum[MOST_TURNED], column[4];
     const real *at = a; /* (a number that grows beside p, not p itself: 5 % faster with gcc) */
     ptrdiff_t p = 0;
     int j, q;
@@ -863,49 +873,78 @@ static ALWAYS_INLINE void rows_in_lanes(const int most, const int unit, ptrdiff_
         ADD_COLUMN(column[0])
     }
 #undef ADD_COLUMN
-#pragma GCC unroll 16
-    for (j = 0; j < 16; j++)
-        *(loose_vector *)(turned + j * LANES_PER_VECTOR) = j >= most ? (vector){0} : bias ? sum[j] + bias[j] : sum[j];
-    /* Row after row: the next one writes over what is written beyond it. */
-#pragma GCC unroll 4
-    for (q = 0; q < VECTOR_ROWS; q += 4) {
-        load_columns(4, turned + q, LANES_PER_VECTOR, column);
-        if (LANES_PER_VECTOR < 16)
-            load_columns(4, turned + q + LANES_PER_VECTOR * LANES_PER_VECTOR, LANES_PER_VECTOR, rest);
-#pragma GCC unroll 4
-        for (j = 0; j < 4; j++) {
-            *(loose_vector *)(c + (q + j) * cols) = column[j];
-            if (LANES_PER_VECTOR < 16)
-                *(loose_vector *)(c + (q + j) * cols + LANES_PER_VECTOR) = rest[j];
-        }
-    }
+#pragma GCC unroll 12
+    for (j = 0; j < most; j++)
+        *(loose_vector *)(columns + j * step) = bias ? sum[j] + bias[j] : sum[j];
 }
 
-/* As many rows as are whole vectors of lanes: how many. */
-static ONLY_ONCE ptrdiff_t multiply_in_lanes(ptrdiff_t rows, ptrdiff_t cols, ptrdiff_t k, const real *a,
-                                             ptrdiff_t a_step, const real *b, ptrdiff_t b_step, const real *bias,
-                                             real *c)
+static ONLY_ONCE void columns_of_rows(int unit, ptrdiff_t cols, ptrdiff_t k, const real *a, ptrdiff_t a_step,
+                                      const real *b, ptrdiff_t b_step, const real *bias, real *columns,
+                                      ptrdiff_t step)
 {
+    if (unit && cols <= 10)
+        rows_in_lanes(10, 1, k, a, a_step, b, b_step, bias, columns, step);
+    else if (unit)
+        rows_in_lanes(MOST_TURNED, 1, k, a, a_step, b, b_step, bias, columns, step);
+    else if (cols <= 10)
+        rows_in_lanes(10, 0, k, a, a_step, b, b_step, bias, columns, step);
+    else
+        rows_in_lanes(MOST_TURNED, 0, k, a, a_step, b, b_step, bias, columns, step);
+}
+
+/* As many rows as are whole vectors of lanes, in rows side by side: how many. Of c's rows, one after the other,
+   16 numbers are written. */
+static ONLY_ONCE ptrdiff_t columns_turned_back(int unit, ptrdiff_t rows, ptrdiff_t cols, ptrdiff_t k, const real *a,
+                                               ptrdiff_t a_step, const real *b, ptrdiff_t b_step, const real *bias,
+                                               real *c)
+{
+    real columns[16 * LANES_PER_VECTOR] = {0};
+    vector column[4], rest[4];
     ptrdiff_t i = 0;
-    for (; i + VECTOR_ROWS <= rows; i += VECTOR_ROWS)
-        if (cols <= 10)
-            rows_in_lanes(10, 0, cols, k, a + i * a_step, a_step, b, b_step, bias, c + i * cols);
-        else
-            rows_in_lanes(MOST_TURNED, 0, cols, k, a + i * a_step, a_step, b, b_step, bias, c + i * cols);
+    int j, q;
+    for (; i + VECTOR_ROWS <= rows; i += VECTOR_ROWS) {
+        columns_of_rows(unit, cols, k, unit ? a + i : a + i * a_step, a_step, b, b_step, bias, columns,
+                        LANES_PER_VECTOR);
+        /* Row after row: the next one writes over what is written beyond it. */
+#pragma GCC unroll 4
+        for (q = 0; q < VECTOR_ROWS; q += 4) {
+            load_columns(4, columns + q, LANES_PER_VECTOR, column);
+            if (LANES_PER_VECTOR < 16)
+                load_columns(4, columns + q + LANES_PER_VECTOR * LANES_PER_VECTOR, LANES_PER_VECTOR, rest);
+#pragma GCC unroll 4
+            for (j = 0; j < 4; j++) {
+                *(loose_vector *)c = column[j];
+                if (LANES_PER_VECTOR < 16)
+                    *(loose_vector *)(c + LANES_PER_VECTOR) = rest[j];
+                c += cols;
+            }
+        }
+    }
     return i;
+}
+
+static ALWAYS_INLINE ptrdiff_t multiply_in_lanes(ptrdiff_t rows, ptrdiff_t cols, ptrdiff_t k, const real *a,
+                                                 ptrdiff_t a_step, const real *b, ptrdiff_t b_step, const real *bias,
+                                                 real *c)
+{
+    return columns_turned_back(0, rows, cols, k, a, a_step, b, b_step, bias, c);
 }
 
 /* The same of a transposed a, and without a bias. */
-static ONLY_ONCE ptrdiff_t multiply_turned_in_lanes(ptrdiff_t rows, ptrdiff_t cols, ptrdiff_t k, const real *a,
-                                                    ptrdiff_t a_step, const real *b, ptrdiff_t b_step, real *c)
+static ALWAYS_INLINE ptrdiff_t multiply_turned_in_lanes(ptrdiff_t rows, ptrdiff_t cols, ptrdiff_t k, const real *a,
+                                                        ptrdiff_t a_step, const real *b, ptrdiff_t b_step, real *c)
 {
-    ptrdiff_t i = 0;
-    for (; i + VECTOR_ROWS <= rows; i += VECTOR_ROWS)
-        if (cols <= 10)
-            rows_in_lanes(10, 1, cols, k, a + i, a_step, b, b_step, NULL, c + i * cols);
-        else
-            rows_in_lanes(MOST_TURNED, 1, cols, k, a + i, a_step, b, b_step, NULL, c + i * cols);
-    return i;
+    return columns_turned_back(1, rows, cols, k, a, a_step, b, b_step, NULL, c);
+}
+
+/* SHORT_COLS rows of it as they are wanted turned, its columns side by side. Up to MOST_TURNED columns are
+   written. */
+static ALWAYS_INLINE void multiply_to_strip(ptrdiff_t cols, ptrdiff_t k, const real *a, ptrdiff_t a_step,
+                                            const real *b, ptrdiff_t b_step, const real *bias, real *strip)
+{
+    ptrdiff_t i;
+    for (i = 0; i < SHORT_COLS; i += VECTOR_ROWS)
+        columns_of_rows(0, cols, k, a + i * a_step, a_step, b, b_step, bias, strip + i, SHORT_COLS);
 }
 #endif
 

@@ -12,6 +12,10 @@ cdef enum:
 cdef enum:
     CHECKED_AHEAD = 1024
 
+# Of more rows than a batch has, as many are predicted at once as are whole tiles and strips.
+cdef enum:
+    WHOLE_ROWS = 48
+
 # Multiplications that take 5 to 50 ms on one thread: a heavy batch's longest part.
 cdef double PART_WORK = 5e8
 
@@ -38,6 +42,7 @@ cdef struct Instruction:
     bint x_is_input, y_is_input, y_is_output, takes_labels, takes_weights, update
     few_pointer few         # or NULL
     bint room               # the result's buffer may be written for a vector beyond its end
+    bint with_softmax       # nothing but the next step, its softmax, reads the result
     Py_ssize_t both         # numbers of w and, behind it, b, that an update takes at once; or 0
     Py_ssize_t w_at, b_at           # in the flat parameter vector
     double alpha, beta, l1, l2, bias_l1, bias_l2
@@ -105,6 +110,7 @@ cdef class Executor:
     cdef Instruction* program
     cdef Py_ssize_t length, first_update, capacity, n_in, n_out, n_parameters, scratch_step, rows
     cdef Py_ssize_t loss_part, row_work
+    cdef Py_ssize_t activated       # rows of a softmax that the step before has done
     cdef int threads, provided, optimizer
     cdef long owner
     cdef bint takes_labels, heavy, output_is_input
@@ -351,6 +357,10 @@ cdef class Executor:
                 s.room = self.has_room(step.y)
                 if s.few and s.room and s.n_out <= QUAD and has_quad(s.kind) and not s.z:
                     s.few = few_dense_of_one
+                s.with_softmax = (gives_strips(s.n_in, s.n_out) and not self.heavy
+                                  and goes_to_softmax(plan, k))
+                if s.few and s.with_softmax:
+                    s.few = few_dense_and_softmax
                 needed = max(needed, scratch_size(self.capacity, s.n_out, s.n_in))
             elif step.op == "dense_backward_data":
                 if is_narrow(s.n_in, s.n_out):
@@ -499,13 +509,20 @@ cdef class Executor:
                           double* totals) noexcept nogil:
         cdef Forward f
         cdef BackwardData d
-        cdef Py_ssize_t n = rows * s.n_out
+        cdef Py_ssize_t n = rows * s.n_out, done
         cdef const real* x = self.x_now if s.x_is_input else s.x
         cdef real* y = self.x_now if s.y_is_input else (
             self.y_now if s.y_is_output and self.y_now else s.y)
         cdef real* dy
         cdef double norm
         if s.op == DENSE:
+            if s.with_softmax and gives_strips(s.n_in, s.n_out) and self.y_now:
+                done = self.softmax_too(s, x, rows)
+                x += done * s.n_in
+                y += done * s.n_out
+                rows -= done
+                if rows == 0:
+                    return
             f.b = s.b
             f.z = s.z
             f.y = y
@@ -515,7 +532,10 @@ cdef class Executor:
             dense(x, s.w, &f, rows, s.n_in, s.n_out, True, self.threads, self.scratch,
                   self.scratch_step)
         elif s.op == ACTIVATE:
-            activate_rows(s.kind, x, y, rows, s.n_out, <real>s.alpha)
+            done = self.activated
+            self.activated = 0
+            activate_rows(s.kind, x + done * s.n_out, y + done * s.n_out, rows - done, s.n_out,
+                          <real>s.alpha)
         elif s.op == RESCALE:
             rescale(x, y, n, <real>s.alpha, <real>s.beta)
         elif s.op == DROPOUT:
@@ -569,6 +589,20 @@ cdef class Executor:
             update(&self.update, s.dw, s.w_at, s.n_in * s.n_out)
         elif s.op == KEEP or s.op == OBSERVE:
             self.watch(s, y, rows)
+
+    cdef Py_ssize_t softmax_too(self, const Instruction* s, const real* x,
+                                Py_ssize_t rows) noexcept nogil:
+        # Of a dense layer and its softmax, which has the output: the rows that are done together.
+        cdef Turned layer
+        if useful_threads(self.threads, rows, s.n_out, s.n_in) > 1:
+            return 0
+        layer.x = x
+        layer.w = s.w
+        layer.b = s.b
+        layer.n_in = s.n_in
+        self.activated = rows // STRIP * STRIP
+        softmax_strips(NULL, &layer, self.y_now, self.activated, s.n_out)
+        return self.activated
 
     cdef void watch(self, const Instruction* s, const real* y, Py_ssize_t rows) noexcept nogil:
         # Copy or measure a parameter, a gradient or an output.
@@ -996,9 +1030,12 @@ cdef class Executor:
             self.leave()
 
     def predict(self, x, out):
-        """Write the output for every row of x into out, (n, n_out) of the plan's dtype."""
+        """Write the output for every row of x into out, (n, n_out) of the plan's dtype.
+
+        Ctrl-C is served while it runs. Afterwards read() tells neither the output nor what only
+        leads to it.
+        """
         cdef Source xs
-        cdef Py_ssize_t at = 0, rows
         cdef real* y
         xs = read_source(x, "x", self.n_in)
         self.check_predicts()
@@ -1009,23 +1046,33 @@ cdef class Executor:
             if self.output_is_input:
                 with nogil:
                     gather_reals(&xs, NULL, 0, xs.rows, y)
-                return
-            self.next_signal = clock() + 0.01
-            self.mode = flush_denormals()
-            try:
-                with nogil:
-                    while at < xs.rows:
-                        rows = smaller(self.capacity, xs.rows - at)
-                        self.bind(&xs, NULL, at, rows)
-                        self.y_now = y + at * self.n_out
-                        self.execute_batch(rows, 0, 0, NULL)
-                        at += rows
-            finally:
-                set_float_mode(self.mode)
-                self.y_now = NULL
-                self.x_now = self.x_buffer
+            else:
+                self.predict_blocks(&xs, y)
         finally:
             self.leave()
+
+    cdef int predict_blocks(self, const Source* xs, real* y) except -1:
+        # Write the output for every row of xs to y, with a look for signals before each block.
+        cdef Py_ssize_t at = 0, rows, most = self.capacity
+        if xs.rows > most >= WHOLE_ROWS:
+            most = most // WHOLE_ROWS * WHOLE_ROWS
+        self.next_signal = clock() + 0.01
+        self.mode = flush_denormals()
+        try:
+            with nogil:
+                while at < xs.rows:
+                    if at > 0:
+                        self.look_for_signals()
+                    rows = smaller(most, xs.rows - at)
+                    self.bind(xs, NULL, at, rows)
+                    self.y_now = y + at * self.n_out
+                    self.execute_batch(rows, 0, 0, NULL)
+                    at += rows
+        finally:
+            set_float_mode(self.mode)
+            self.y_now = NULL
+            self.x_now = self.x_buffer
+        return 0
 
     def load(self, x, t=None, r=None, order=None, begin=0, rows=None):
         """Gather one batch, for execute() and read()."""
@@ -1105,6 +1152,14 @@ cdef void few_dense(Executor e, const Instruction* s, Py_ssize_t rows) noexcept 
     f.alpha = <real>s.alpha
     dense_short(e.x_now if s.x_is_input else s.x, s.w, &f, s.room and f.y == s.y, rows, s.n_in,
                 s.n_out, e.scratch)
+
+
+cdef void few_dense_and_softmax(Executor e, const Instruction* s,
+                                Py_ssize_t rows) noexcept nogil:
+    if rows < STRIP:
+        few_dense(e, s, rows)
+    else:
+        e.execute_any(s, rows, 0, NULL)
 
 
 cdef void few_dense_backward_data(Executor e, const Instruction* s,

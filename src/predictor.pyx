@@ -1,4 +1,4 @@
-# The short path of predict, for a few rows.
+# The short path of predict.
 
 # Work below which the GIL is kept: letting it go and taking it back costs as much.
 cdef enum:
@@ -20,7 +20,7 @@ cdef extern from *:
 
 
 cdef class Predictor:
-    """The short path of predict, for few rows: no check that costs more than the work.
+    """The short path of predict: for few rows, no check that costs more than the work.
 
     Parameters
     ----------
@@ -30,6 +30,8 @@ cdef class Predictor:
         Of one row.
     follows : bool
         Leave the rows to the long path once the process's default number of threads is another.
+    any_number : bool
+        Take more rows than the executor's batch, too.
     """
 
     cdef Executor executor
@@ -38,10 +40,10 @@ cdef class Predictor:
     cdef cnp.npy_intp input_shape[8]
     cdef cnp.npy_intp output_shape[8]
     cdef Py_ssize_t work        # multiplications a row
-    cdef bint follows
+    cdef bint follows, any_number
 
     def __init__(self, Executor executor not None, tuple input_shape, tuple output_shape,
-                 bint follows=False):
+                 bint follows=False, bint any_number=False):
         cdef Py_ssize_t k, width = 1
         executor.check_predicts()
         for shape, wanted in ((input_shape, executor.n_in), (output_shape, executor.n_out)):
@@ -53,6 +55,7 @@ cdef class Predictor:
         self.executor = executor
         self.busy = 0
         self.follows = follows
+        self.any_number = any_number
         self.work = executor.n_parameters
         self.n_input = len(input_shape)
         self.n_output = len(output_shape)
@@ -65,14 +68,14 @@ cdef class Predictor:
         """Return the outputs for the rows of x, or None where the long path must look at x.
 
         That is for anything but a C-contiguous array of float32, float64 or uint8 of the right
-        shape and of up to `batch_size` rows, and while another thread is here.
+        shape and, unless it takes any number, of up to `batch_size` rows, and while another
+        thread is here.
         """
         cdef cnp.ndarray array, out
         cdef Executor e = self.executor
         cdef Source s
         cdef Py_ssize_t rows
         cdef int k, kind
-        cdef float_mode mode
         if type(x) is not cnp.ndarray:
             return None
         array = x
@@ -92,7 +95,7 @@ cdef class Predictor:
         else:
             return None
         rows = cnp.PyArray_DIM(array, 0)
-        if rows < 1 or rows > e.capacity:
+        if rows < 1 or (rows > e.capacity and not self.any_number):
             return None
         for k in range(1, self.n_input + 1):
             if cnp.PyArray_DIM(array, k) != self.input_shape[k]:
@@ -111,16 +114,19 @@ cdef class Predictor:
             s.col_step = s.itemsize
             s.row_step = s.cols * s.itemsize
             e.y_now = <real*>cnp.PyArray_DATA(out)
-            mode = flush_denormals()
-            e.bind(&s, NULL, 0, rows)
             if e.output_is_input:
-                memcpy(e.y_now, e.x_now, rows * e.n_out * sizeof(real))
-            elif rows * self.work < BRIEF:
-                e.forward(rows)
+                gather_reals(&s, NULL, 0, rows, e.y_now)
+            elif rows > e.capacity:
+                e.predict_blocks(&s, e.y_now)
             else:
-                with nogil:
+                e.mode = flush_denormals()
+                e.bind(&s, NULL, 0, rows)
+                if rows * self.work < BRIEF:
                     e.forward(rows)
-            set_float_mode(mode)
+                else:
+                    with nogil:
+                        e.forward(rows)
+                set_float_mode(e.mode)
         finally:
             e.y_now = NULL
             e.x_now = e.x_buffer

@@ -1071,17 +1071,30 @@ def test_large_weights_are_predicted_in_larger_blocks(monkeypatch, kind):
     assert {e.batch_size for e in model._predictors} == {4 * training.BLOCK}
 
 
-def test_blocks_that_take_long_become_smaller(monkeypatch):
-    """Ctrl-C is served between two of them."""
-    rows = []
+@pytest.mark.usefixtures("ctrl_c")
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers here")
+@pytest.mark.parametrize("quick", [True, False])
+def test_signals_are_served_while_predicting(quick):
+    """Their handlers run between two blocks, may predict, and an exception ends it all."""
+    model = nncore.Sequential([Input((1,)), Dense(64, "relu"), Dense(64, "relu"), Dense(1)])
+    x = np.zeros((3_000_000, 1), np.float32 if quick else np.int32)
+    model.predict(x[:1], verbose=0)
+    assert (model._quick(x[:300]) is not None) == quick
+    served = []
 
-    class Slow:
-        batch_size = 4 * training.BLOCK
+    def serve(*_):
+        served.append(model.predict(x[:300], verbose=0))
 
-        def predict(self, x, out):
-            rows.append(len(x))
-
-    monkeypatch.setattr(training.time, "perf_counter", lambda: sum(rows) / 1000)  # 1 ms a row
-    model = nncore.Sequential([Input((5,)), Dense(3)])
-    model._predict_blocks(Slow(), np.zeros((2500, 5), "float32"), np.zeros((2500, 3), "float32"))
-    assert rows == [1024, 512, 256, 256, 256, 196]
+    before = signal.signal(signal.SIGALRM, serve)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)
+        y = model.predict(x, verbose=0)
+        assert len(served) > 2  # and not once, at the end
+        assert all((y[:300] == one).all() for one in served)
+        signal.signal(signal.SIGALRM, signal.default_int_handler)
+        with pytest.raises(KeyboardInterrupt):
+            model.predict(x, verbose=0)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    np.testing.assert_array_equal(model.predict(x[:300], verbose=0), y[:300])

@@ -741,3 +741,60 @@ def test_every_step_kind_is_known_to_both_floors():
     assert tuple(runtime.core("float32").OPS) == OPS
     assert {f.name for f in dataclasses.fields(Step)} >= {"op", "kind", "x", "w", "b", "z", "y"}
     assert activations.get("relu").name == "relu"
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("n_out", [8, 9, 10, 11, 12, 13])
+def test_softmax_that_is_computed_with_its_layer_has_the_same_bits(dtype, n_out):
+    """predict() does the two in one where rows lie turned; execute() does one after the other."""
+    rng = np.random.default_rng(7)
+    for n_in in (20, 33, 140):
+        model = net(last="softmax", n_in=5, n_hidden=n_in - 1, n_out=n_out, dtype=dtype)
+        plan = compile_plan(model.layers, "predict")
+        e = make_executor(plan, model.parameters, None, batch_size=200)
+        x = 3 * rng.normal(size=(500, 5)).astype(dtype)
+        x[3] = np.nan
+        x[40] = 1e30
+        e.load(x, rows=200)
+        for step in range(len(plan.steps)):
+            e.execute(step)
+        whole = e.read(plan.output)
+        assert np.isnan(whole[3]).all()
+        assert np.isfinite(np.delete(whole, [3, 40], axis=0)).all()
+        for rows in (1, 3, 15, 16, 17, 31, 32, 47, 64, 65, 80, 97, 200):
+            out = np.full((rows + 1, n_out), -1, dtype)
+            e.predict(x[:rows], out[:-1])
+            np.testing.assert_array_equal(out[:-1], whole[:rows])
+            assert (out[-1] == -1).all()
+        # Several batches, of as many rows as are whole tiles and strips; and of few.
+        for capacity in (200, 100, 47, 16):
+            other = make_executor(plan, model.parameters, None, batch_size=capacity)
+            out = np.empty((500, n_out), dtype)
+            other.predict(x, out)
+            np.testing.assert_array_equal(out[:200], whole)
+            other.predict(x[200:], out[:300])
+            again = np.empty((500, n_out), dtype)
+            e.predict(x, again)
+            np.testing.assert_array_equal(out[:300], again[200:])
+
+
+def test_softmax_whose_input_is_watched_is_computed_by_itself():
+    model = net(last="softmax", n_hidden=39, n_out=10)
+    plan = compile_plan(model.layers, "predict")
+    raw = plan.steps[-1].x
+    watched = dataclasses.replace(
+        plan, n_observed=1,
+        steps=(*plan.steps, Step(op="observe", kind="squares", y=raw, index=0)),
+    )  # fmt: skip
+    x = np.random.default_rng(0).normal(size=(40, 5)).astype(np.float32)
+    outs = []
+    for one in (plan, watched):
+        e = make_executor(one, model.parameters, None, batch_size=40)
+        outs.append(np.empty((40, 10), np.float32))
+        e.predict(x, outs[-1])
+    np.testing.assert_array_equal(*outs)
+    seen = e.read(raw)
+    e.load(x)
+    for step in range(len(plan.steps)):
+        e.execute(step)
+    np.testing.assert_array_equal(seen, e.read(raw))
