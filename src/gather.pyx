@@ -30,6 +30,7 @@ cdef enum:
     AHEAD = 4               # rows in random order are asked for so long before they are read,
     NEAR = 1 << 20          # where they have no place in the L2 cache
     SHORT_ROW = 16
+    GATHERED = 16384        # numbers that are worth a thread: some microseconds' work
 
 
 cdef inline void prefetch_row(const char* row, Py_ssize_t size) noexcept nogil:
@@ -133,6 +134,38 @@ cdef void gather_reals(const Source* s, const long long* order, Py_ssize_t begin
         copy_each(s, order, begin, rows, <char*>out, 32)
     else:
         copy_each(s, order, begin, rows, <char*>out, 64)
+
+
+ctypedef struct Gathering:
+    const Source* s
+    const long long* order
+    Py_ssize_t begin, rows
+    real* out
+    int n_threads
+
+
+cdef void gather_part(void* context, int part) noexcept nogil:
+    cdef const Gathering* g = <const Gathering*>context
+    cdef Py_ssize_t first = g.rows * part // g.n_threads
+    cdef Py_ssize_t end = g.rows * (part + 1) // g.n_threads
+    gather_reals(g.s, g.order, g.begin + first, end - first, g.out + first * g.s.cols)
+
+
+cdef void gather_by_threads(const Source* s, const long long* order, Py_ssize_t begin,
+                            Py_ssize_t rows, real* out, int n_threads) noexcept nogil:
+    # gather_reals() by as many threads as have GATHERED numbers each to do, at most n_threads.
+    cdef Gathering g
+    cdef Py_ssize_t most = 1 if n_threads == 1 else rows * s.cols // GATHERED
+    g.n_threads = n_threads if n_threads < most else <int>most
+    if g.n_threads <= 1:
+        gather_reals(s, order, begin, rows, out)
+        return
+    g.s = s
+    g.order = order
+    g.begin = begin
+    g.rows = rows
+    g.out = out
+    parallel(gather_part, &g, g.n_threads)
 
 
 cdef int source_code(cnp.ndarray a) noexcept:

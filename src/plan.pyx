@@ -818,7 +818,7 @@ cdef class Executor:
                             and x.row_step == x.cols * <Py_ssize_t>sizeof(real)):
             self.x_now = <real*>row_of(x, order, at)
         else:
-            gather_reals(x, order, at, rows, self.x_buffer)
+            gather_by_threads(x, order, at, rows, self.x_buffer, self.threads)
             self.x_now = self.x_buffer
 
     cdef void release(self) noexcept nogil:

@@ -903,6 +903,23 @@ def test_same_seed_same_bits(n_threads):
     assert results[0] == results[1]
 
 
+@pytest.mark.parametrize("kind", ["uint8", "float32", "float64", "strided"])
+def test_rows_gathered_by_several_threads(kind):
+    """Large batches are; whatever the rows are, and however many threads, each comes once."""
+    rng = np.random.default_rng(0)
+    x = rng.uniform(0, 255, size=(400, 1000)).astype("float32" if kind == "strided" else kind)
+    x = x[:, ::2] if kind == "strided" else x[:, :500].copy()
+    y = rng.normal(size=400)
+    found = []
+    for n_threads in (1, 2, 3, 5):
+        nncore.set_random_seed(1)
+        model = nncore.Sequential([Input((500,)), layers.Rescaling(1 / 255), Dense(1)])
+        model.compile("sgd", "mse", n_threads=n_threads)
+        history = model.fit(x, y, batch_size=170, epochs=2, verbose=0).history
+        found.append((history, model.parameters.tobytes()))
+    assert all(one == found[0] for one in found)
+
+
 # --- what is shown ---
 
 
