@@ -102,7 +102,7 @@ class Predictor:
         input_shape: tuple[int, ...],
         output_shape: tuple[int, ...],
         follows: bool = False,
-        any_number: bool = False,
+        bulk: bool = False,
     ) -> None: ...
     def predict(self, x: object) -> _Array | None: ...
 

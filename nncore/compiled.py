@@ -85,7 +85,8 @@ class Compiled:
 
     #: Attributes that a copy makes anew.
     _transient: ClassVar[tuple[str, ...]] = (
-        "_executors", "_predictors", "_quick", "_quick_threads", "_metrics", "_metric_names",
+        "_executors", "_predictors", "_quick", "_bulk", "_short_threads", "_metrics",
+        "_metric_names",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -109,9 +110,11 @@ class Compiled:
     def _forget_executors(self) -> None:
         self._executors: dict[tuple[Any, ...], tuple[Any, dict[str, float]]] = {}
         self._predictors: list[Any] = []
-        #: The short path of predict, once there was a first prediction: rows -> outputs or None.
+        #: The short path of predict, once there was a first prediction: rows -> outputs or None;
+        #: and that of more than one block of rows, which keeps nobody waiting who has few.
         self._quick: Callable[[Any], NDArray[Any] | None] | None = None
-        self._quick_threads = 0  # what it was made for
+        self._bulk: Callable[[Any], NDArray[Any] | None] | None = None
+        self._short_threads = [0, 0]  # what they were made for
 
     def _forget(self) -> None:
         """Drop everything that depends on the layers and the flat vector."""

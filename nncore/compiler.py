@@ -605,7 +605,7 @@ def make_predictor(
     input_shape: tuple[int, ...],
     output_shape: tuple[int, ...],
     follows: bool = False,
-    any_number: bool = False,
+    bulk: bool = False,
 ) -> Callable[[object], NDArray[Any] | None]:
     """Return the short path of ``predict``.
 
@@ -618,8 +618,8 @@ def make_predictor(
     follows : bool
         Whether the long path is to be asked again when the process's default number of threads
         has changed.
-    any_number : bool
-        Take more rows, too, than the executor's batch.
+    bulk : bool
+        Take more rows than the executor's batch, and no fewer; else as many or fewer.
 
     Returns
     -------
@@ -628,5 +628,5 @@ def make_predictor(
     """
     core = runtime.core(executor.plan.dtype)
     short: Callable[[object], NDArray[Any] | None]
-    short = core.Predictor(executor, input_shape, output_shape, follows, any_number).predict
+    short = core.Predictor(executor, input_shape, output_shape, follows, bulk).predict
     return short

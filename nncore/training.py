@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -38,6 +40,18 @@ LARGE = 8 << 20
 #: A bit pattern (a NaN) that no computation yields: marks the steps that were not done.
 _NOT_DONE = np.uint64(0x7FF8DEADBEEF0001)
 _NO_RATE = np.zeros(1)
+
+_building = threading.RLock()  # the first predictions of a model; a signal's handler may predict
+
+
+def _after_fork_in_child() -> None:
+    # Another thread of the parent may have held it.
+    global _building
+    _building = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 class _Meter:
@@ -793,19 +807,20 @@ class Trainer(Compiled):
     ) -> NDArray[Any]:
         """Return the model's outputs for rows of x.
 
-        Any number of rows: one row takes the short path, a large array is worked through
-        in blocks, so that the memory needed does not grow.
+        Any number of rows: they are worked through in blocks, so that the memory needed does not
+        grow.
 
         Parameters
         ----------
         x : array_like, or an iterator, generator or data set of batches
             Rows of inputs, of any real dtype.
         batch_size : int, optional
-            Accepted for Keras's sake: the result does not depend on it.
+            Rows of a batch, for ``steps``, ``callbacks`` and the progress bar; the outputs do not
+            depend on it.
         verbose : {"auto", 0, 1, 2}
             1: a progress bar; "auto" is silent.
         steps : int, optional
-            Only so many batches (of ``batch_size``, default 32).
+            Only so many batches, of ``batch_size`` rows; without it all rows, in so many batches.
         callbacks : list of Callback, optional
             Their ``on_predict_...`` hooks are called.
 
@@ -815,13 +830,14 @@ class Trainer(Compiled):
             ``(n, *output shape)``, of the model's dtype.
         """
         if (
-            self._quick is not None
-            and (verbose == "auto" or verbose == 0)
+            (verbose == "auto" or verbose == 0)
             and batch_size is None
             and steps is None
             and callbacks is None
         ):
-            outputs = self._quick(x)
+            outputs = None if self._quick is None else self._quick(x)
+            if outputs is None and self._bulk is not None:
+                outputs = self._bulk(x)
             if outputs is not None:
                 return outputs
         from nncore.callbacks import CallbackList
@@ -887,8 +903,10 @@ class Trainer(Compiled):
         training : bool, default False
             True is an error if the model has Dropout: masks belong to training steps.
         """
-        if self._quick is not None and not training:
-            outputs = self._quick(x)
+        if not training:
+            outputs = None if self._quick is None else self._quick(x)
+            if outputs is None and self._bulk is not None:
+                outputs = self._bulk(x)
             if outputs is not None:
                 return outputs
         if training and any(type(layer).__name__ == "Dropout" for layer in self._layers):
@@ -902,8 +920,10 @@ class Trainer(Compiled):
         """Return x, checked; builds the model if it is not built."""
         array = data.as_array(x, "x", where)
         if not self.built:
-            shape, _ = self._shapes_for(array, "predict")
-            self._build(shape)
+            with _building:
+                if not self.built:
+                    shape, _ = self._shapes_for(array, "predict")
+                    self._build(shape)
         if array.ndim == 0:
             raise ValueError(f"{where}: x must be an array of rows; received one number, {x!r}")
         return data.check_inputs(array, self._input.shape, where)
@@ -911,22 +931,27 @@ class Trainer(Compiled):
     def _predict_rows(self, x: NDArray[Any]) -> NDArray[Any]:
         """Return the outputs for checked rows.  Several threads may be here at once."""
         n = x.shape[0]
+        threads = self.n_threads
+        large = self.parameters.nbytes > LARGE
+        short = self._short_path(n, threads, large)
+        if short is not None:
+            outputs = short(x)
+            if outputs is not None:
+                return outputs
         last = self._layers[-1].output_shape
         out = np.empty((n, *last), self.dtype)
         flat = out if len(last) == 1 else out.reshape(n, math.prod(last))
         if not n:
             return out
-        large = self.parameters.nbytes > LARGE
         try:
             executor = self._predictors.pop()
         except IndexError:
+            executor = None
+        if executor is None:
             # Weights that no cache keeps are read anew for every block.
             executor = self._new_executor("predict", False, 4 * BLOCK if large else BLOCK, {})[0]
-        threads = self.n_threads
         if executor.n_threads != threads:
             executor.n_threads = threads
-        if (n <= BLOCK or not large) and self._quick_threads != threads:
-            self._make_quick(threads, any_number=not large)
         if data.gatherable(x):
             executor.predict(x, flat)
         else:
@@ -938,20 +963,32 @@ class Trainer(Compiled):
         self._predictors.append(executor)
         return out
 
-    def _make_quick(self, threads: int, *, any_number: bool) -> None:
-        """Make the short path, which has an executor of its own."""
-        if self._engine != "compiled":
-            return
-        from nncore import compiler
+    def _short_path(
+        self, n: int, threads: int, large: bool
+    ) -> Callable[[Any], NDArray[Any] | None] | None:
+        """Return the short path for so many rows, made if need be, or None: there is none.
 
-        self._quick = compiler.make_predictor(
-            self._new_executor("predict", False, BLOCK, {})[0],
-            self._input.shape,
-            self._layers[-1].output_shape,
-            follows=self._n_threads is None,
-            any_number=any_number,
-        )
-        self._quick_threads = threads
+        Each has an executor of its own.  Large weights are better off with larger blocks.
+        """
+        bulk = n > BLOCK
+        if self._engine != "compiled" or not n or (bulk and large):
+            return None
+        if self._short_threads[bulk] != threads:
+            from nncore import compiler
+
+            made = compiler.make_predictor(
+                self._new_executor("predict", False, BLOCK, {})[0],
+                self._input.shape,
+                self._layers[-1].output_shape,
+                follows=self._n_threads is None,
+                bulk=bulk,
+            )
+            if bulk:
+                self._bulk = made
+            else:
+                self._quick = made
+            self._short_threads[bulk] = threads
+        return self._bulk if bulk else self._quick
 
     # --- single batches ---
 

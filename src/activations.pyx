@@ -513,13 +513,15 @@ cdef void softmax_rows(const_restricted z, restricted y, Py_ssize_t rows,
                        Py_ssize_t cols) noexcept nogil:
     cdef real largest[BLOCK_ROWS]
     cdef real sums[BLOCK_ROWS]
-    cdef Py_ssize_t at = 0, i, n
-    if cols <= STRIP:
+    cdef Py_ssize_t at = 0, block = FEW_ROWS, i, n
+    if cols > STRIP:
+        block = rows_of_block(cols)
+    elif rows >= FEW_ROWS:
         n = rows % STRIPS_ROWS
         at = rows - n if n < FEW_ROWS else rows
         softmax_strips(z, NULL, y, at, cols)
     while at < rows:
-        n = smaller(rows_of_block(cols), rows - at)
+        n = smaller(block, rows - at)
         exponentials_rows(z + at * cols, y + at * cols, n, cols, largest, sums)
         for i in range(n):
             sums[i] = R(1) / sums[i]

@@ -357,8 +357,7 @@ cdef class Executor:
                 s.room = self.has_room(step.y)
                 if s.few and s.room and s.n_out <= QUAD and has_quad(s.kind) and not s.z:
                     s.few = few_dense_of_one
-                s.with_softmax = (gives_strips(s.n_in, s.n_out) and not self.heavy
-                                  and goes_to_softmax(plan, k))
+                s.with_softmax = gives_strips(s.n_in, s.n_out) and goes_to_softmax(plan, k)
                 if s.few and s.with_softmax:
                     s.few = few_dense_and_softmax
                 needed = max(needed, scratch_size(self.capacity, s.n_out, s.n_in))
@@ -516,6 +515,7 @@ cdef class Executor:
         cdef real* dy
         cdef double norm
         if s.op == DENSE:
+            # (gives_strips() again: where nothing does, the compiler leaves this out.)
             if s.with_softmax and gives_strips(s.n_in, s.n_out) and self.y_now:
                 done = self.softmax_too(s, x, rows)
                 x += done * s.n_in
@@ -668,6 +668,7 @@ cdef class Executor:
                 set_float_mode(self.mode)   # a signal's handler is not the plan
                 PyErr_CheckSignals()
                 flush_denormals()
+            self.next_signal = clock() + 0.01   # a handler may have taken as long
         return 0
 
     cdef int execute_heavy(self, const Instruction* s, Py_ssize_t rows, long long iteration,
@@ -686,6 +687,11 @@ cdef class Executor:
             return 0
         most = <Py_ssize_t>(PART_WORK / (<double>rows * s.n_in * s.n_out / n))
         most = larger(most // TILE_ROWS, 1) * TILE_ROWS
+        if most >= n:
+            self.look_for_signals()
+            self.execute_step(s, rows, iteration, totals)
+            return 0
+        part.with_softmax = False
         try:
             while at < n:
                 count = smaller(most, n - at)
@@ -818,7 +824,9 @@ cdef class Executor:
                             and x.row_step == x.cols * <Py_ssize_t>sizeof(real)):
             self.x_now = <real*>row_of(x, order, at)
         else:
-            gather_by_threads(x, order, at, rows, self.x_buffer, self.threads)
+            # (Several threads where the matmuls will need them, too: else they would be asleep.)
+            gather_by_threads(x, order, at, rows, self.x_buffer,
+                              useful_threads(self.threads, rows, self.n_parameters, 1))
             self.x_now = self.x_buffer
 
     cdef void release(self) noexcept nogil:
@@ -1072,6 +1080,7 @@ cdef class Executor:
             set_float_mode(self.mode)
             self.y_now = NULL
             self.x_now = self.x_buffer
+            self.activated = 0      # a signal may have come before the softmax
         return 0
 
     def load(self, x, t=None, r=None, order=None, begin=0, rows=None):
@@ -1156,7 +1165,7 @@ cdef void few_dense(Executor e, const Instruction* s, Py_ssize_t rows) noexcept 
 
 cdef void few_dense_and_softmax(Executor e, const Instruction* s,
                                 Py_ssize_t rows) noexcept nogil:
-    if rows < STRIP:
+    if rows < STRIP:    # the layer alone
         few_dense(e, s, rows)
     else:
         e.execute_any(s, rows, 0, NULL)

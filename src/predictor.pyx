@@ -30,8 +30,8 @@ cdef class Predictor:
         Of one row.
     follows : bool
         Leave the rows to the long path once the process's default number of threads is another.
-    any_number : bool
-        Take more rows than the executor's batch, too.
+    bulk : bool
+        Take more rows than the executor's batch, and no fewer; else as many or fewer.
     """
 
     cdef Executor executor
@@ -40,10 +40,10 @@ cdef class Predictor:
     cdef cnp.npy_intp input_shape[8]
     cdef cnp.npy_intp output_shape[8]
     cdef Py_ssize_t work        # multiplications a row
-    cdef bint follows, any_number
+    cdef bint follows, bulk
 
     def __init__(self, Executor executor not None, tuple input_shape, tuple output_shape,
-                 bint follows=False, bint any_number=False):
+                 bint follows=False, bint bulk=False):
         cdef Py_ssize_t k, width = 1
         executor.check_predicts()
         for shape, wanted in ((input_shape, executor.n_in), (output_shape, executor.n_out)):
@@ -55,7 +55,7 @@ cdef class Predictor:
         self.executor = executor
         self.busy = 0
         self.follows = follows
-        self.any_number = any_number
+        self.bulk = bulk
         self.work = executor.n_parameters
         self.n_input = len(input_shape)
         self.n_output = len(output_shape)
@@ -68,14 +68,14 @@ cdef class Predictor:
         """Return the outputs for the rows of x, or None where the long path must look at x.
 
         That is for anything but a C-contiguous array of float32, float64 or uint8 of the right
-        shape and, unless it takes any number, of up to `batch_size` rows, and while another
-        thread is here.
+        shape and number of rows, and while another thread is here.
         """
         cdef cnp.ndarray array, out
         cdef Executor e = self.executor
         cdef Source s
         cdef Py_ssize_t rows
         cdef int k, kind
+        cdef float_mode mode
         if type(x) is not cnp.ndarray:
             return None
         array = x
@@ -95,7 +95,7 @@ cdef class Predictor:
         else:
             return None
         rows = cnp.PyArray_DIM(array, 0)
-        if rows < 1 or (rows > e.capacity and not self.any_number):
+        if rows < 1 or (rows > e.capacity) != self.bulk:
             return None
         for k in range(1, self.n_input + 1):
             if cnp.PyArray_DIM(array, k) != self.input_shape[k]:
@@ -115,18 +115,20 @@ cdef class Predictor:
             s.row_step = s.cols * s.itemsize
             e.y_now = <real*>cnp.PyArray_DATA(out)
             if e.output_is_input:
-                gather_reals(&s, NULL, 0, rows, e.y_now)
-            elif rows > e.capacity:
+                with nogil:
+                    gather_reals(&s, NULL, 0, rows, e.y_now)
+            elif self.bulk:
                 e.predict_blocks(&s, e.y_now)
             else:
-                e.mode = flush_denormals()
-                e.bind(&s, NULL, 0, rows)
-                if rows * self.work < BRIEF:
+                mode = flush_denormals()
+                if rows * larger(self.work, e.n_in) < BRIEF:
+                    e.bind(&s, NULL, 0, rows)
                     e.forward(rows)
                 else:
                     with nogil:
+                        e.bind(&s, NULL, 0, rows)
                         e.forward(rows)
-                set_float_mode(e.mode)
+                set_float_mode(mode)
         finally:
             e.y_now = NULL
             e.x_now = e.x_buffer

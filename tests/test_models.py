@@ -5,7 +5,9 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -255,13 +257,16 @@ def test_short_path_gives_the_bits_of_the_long_one(dtype, shape):
         [Input(shape), Flatten(), Dense(40, activation="tanh", dtype=dtype), Dense(1, dtype=dtype)]
     )
     x = np.random.default_rng(0).normal(size=(300, *shape))
+    model.predict(x)
     assert model._quick is None
     model.predict(x[:1])
     for kind in ("float32", "float64", "uint8"):
         rows = (np.clip(100 * x, 0, 255) if kind == "uint8" else 100 * x).astype(kind)
         whole = model.predict(np.asfortranarray(np.repeat(rows, 2, axis=0)[::2]))
         for n in (1, 2, 17, 256, 257, 300):
-            quick = model._quick(rows[:n])
+            quick, none = (model._quick, model._bulk)[:: 1 if n <= 256 else -1]
+            assert none(rows[:n]) is None
+            quick = quick(rows[:n])
             assert quick.dtype == dtype
             np.testing.assert_array_equal(quick, whole[:n])
             np.testing.assert_array_equal(model(rows[:n]), whole[:n])
@@ -271,6 +276,7 @@ def test_short_path_gives_the_bits_of_the_long_one(dtype, shape):
         np.ma.masked_array(x[:4]), x[0], x[:4, :-1], x[:4, None], None, "x",
     ):  # fmt: skip
         assert model._quick(other) is None
+        assert model._bulk(other) is None
     with pytest.raises(ValueError, match="x must have shape"):
         model.predict(x[:4, :-1])
 
@@ -583,9 +589,66 @@ def test_the_number_of_threads_reaches_predictions():
         for n in (1, 3, 2):
             nncore.set_num_threads(n)
             results += [model.predict(x), model(x)]
-            assert model._quick_threads == n
+            assert model._short_threads == [n, 0]
             assert all(e.n_threads == n for e in model._predictors)
         for other in results[1:]:
             np.testing.assert_array_equal(results[0], other)
     finally:
         nncore.set_num_threads(before)
+
+
+def test_the_first_prediction_of_a_model_may_come_from_several_threads():
+    """One of them builds it."""
+    x = np.random.default_rng(0).normal(size=(5, 6))
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            for _ in range(30):
+                model = nncore.Sequential([Dense(8, "relu"), Dense(3, "softmax")])
+                start = threading.Barrier(4)
+
+                def predict(_, model=model, start=start):
+                    start.wait()
+                    return model.predict(x)
+
+                found = list(pool.map(predict, range(4)))
+                assert all((one == found[0]).all() for one in found)
+                np.testing.assert_array_equal(model.predict(x), found[0])
+    finally:
+        sys.setswitchinterval(interval)
+
+
+def test_many_rows_of_one_thread_leave_others_the_short_path():
+    model = nncore.Sequential([Input((64,)), Dense(64, "relu"), Dense(10, "softmax")])
+    x = np.random.default_rng(0).normal(size=(2000, 64)).astype("float32")
+    one, many = model.predict(x[:1]), model.predict(x)
+    ended = threading.Event()
+
+    def go_on():
+        while not ended.is_set():
+            np.testing.assert_array_equal(model.predict(x), many)
+
+    with ThreadPoolExecutor(1) as pool:
+        busy = pool.submit(go_on)
+        try:
+            for _ in range(2000):
+                np.testing.assert_array_equal(model._quick(x[:1]), one)  # never None
+        finally:
+            ended.set()
+        busy.result()
+
+
+def test_threads_that_predict_different_rows_at_once():
+    model = nncore.Sequential([Input((40,)), Dense(33, "relu"), Dense(11, "softmax")])
+    x = np.random.default_rng(0).normal(size=(1500, 40)).astype("float32")
+    y = model.predict(x)
+
+    def some(seed):
+        rng = np.random.default_rng(seed)
+        for _ in range(60):
+            first, end = sorted(rng.integers(0, 1501, 2))
+            np.testing.assert_array_equal(model.predict(x[first:end]), y[first:end])
+
+    with ThreadPoolExecutor(5) as pool:
+        list(pool.map(some, range(10)))

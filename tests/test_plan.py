@@ -766,9 +766,11 @@ def test_softmax_that_is_computed_with_its_layer_has_the_same_bits(dtype, n_out)
             e.predict(x[:rows], out[:-1])
             np.testing.assert_array_equal(out[:-1], whole[:rows])
             assert (out[-1] == -1).all()
-        # Several batches, of as many rows as are whole tiles and strips; and of few.
-        for capacity in (200, 100, 47, 16):
-            other = make_executor(plan, model.parameters, None, batch_size=capacity)
+        # Several batches, of as many rows as are whole tiles and strips; of few; and one that may
+        # be done in parts.
+        for capacity, n_threads in ((200, 3), (100, 1), (47, 1), (16, 1), (1_000_000 // n_in, 2)):
+            other = make_executor(plan, model.parameters, None, batch_size=capacity,
+                                  n_threads=n_threads)  # fmt: skip
             out = np.empty((500, n_out), dtype)
             other.predict(x, out)
             np.testing.assert_array_equal(out[:200], whole)
@@ -776,6 +778,25 @@ def test_softmax_that_is_computed_with_its_layer_has_the_same_bits(dtype, n_out)
             again = np.empty((500, n_out), dtype)
             e.predict(x, again)
             np.testing.assert_array_equal(out[:300], again[200:])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("use_bias", [True, False])
+def test_a_single_layer_and_its_softmax(dtype, use_bias):
+    """Its rows are read where they lie."""
+    rng = np.random.default_rng(8)
+    for n_in in (32, 39):
+        model = build([layers.Input((n_in,)),
+                       layers.Dense(10, "softmax", use_bias=use_bias, dtype=dtype)])  # fmt: skip
+        x = rng.normal(size=(37, n_in)).astype(dtype)
+        e = make_executor(compile_plan(model.layers, "predict"), model.parameters, None,
+                          batch_size=37)  # fmt: skip
+        e.load(x)
+        e.execute(0)
+        e.execute(1)
+        out = np.empty((37, 10), dtype)
+        e.predict(x, out)
+        np.testing.assert_array_equal(out, e.read(e.plan.output))
 
 
 def test_softmax_whose_input_is_watched_is_computed_by_itself():
