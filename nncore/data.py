@@ -112,7 +112,10 @@ def as_array(value: Any, argument: str, where: str = "fit") -> Array:
     if kind == "b":
         return array.view(np.uint8)
     what, hint = {
-        "O": ("Python objects", f"convert it first: {argument} = {argument}.astype('float32')"),
+        "O": (
+            "Python objects",
+            f"convert it first: {argument} = numpy.asarray({argument}, 'float32')",
+        ),
         "U": (
             "strings",
             "turn text into numbers first: numpy.unique(y, return_inverse=True)[1] are labels"
@@ -296,6 +299,8 @@ def check_inputs(x: Array, shape: tuple[int, ...], where: str = "fit") -> Array:
         text += ". For one row write x[None]"
     elif x.ndim == len(shape) + 1:
         text += f": {shape_word(x.shape[1:])} a row instead of {shape_word(shape)}"
+    elif len(x) == 1 and x.shape[2:] == shape:
+        text += ". Is it a list of one array? Give the array itself"
     elif math.prod(x.shape[1:]) == math.prod(shape):
         text += ". Use x.reshape(len(x), " + ", ".join(map(str, shape)) + ")"
     raise ValueError(text)

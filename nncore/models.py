@@ -10,6 +10,7 @@ import copy
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import ArrayLike, NDArray
@@ -709,6 +710,14 @@ class Sequential(Trainer):
                 self._slots = aligned(slots.shape, slots.dtype.name)
                 self._slots[...] = slots
         self._claim_optimizer()
+
+
+# An error about an argument names the class that users know, whichever module its method is in.
+for _class in Sequential.__mro__[1:-1]:
+    for _name, _method in vars(_class).items():
+        if isinstance(_method, FunctionType) and not _name.startswith("_"):
+            _method.__qualname__ = f"Sequential.{_name}"
+del _class, _name, _method
 
 
 def model_from_json(json_string: str) -> Sequential:

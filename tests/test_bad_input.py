@@ -62,7 +62,7 @@ X_CASES = {
     "strings": (X.astype(str), r"received strings \(dtype <U\d+, the first is '.*'\): turn text"),
     "bytes": (X.astype("S4"), "received byte strings"),
     "text": ("abc", "x must be an array; received str"),
-    "objects": (X.astype(object), r"received Python objects .*x = x\.astype\('float32'\)"),
+    "objects": (X.astype(object), r"received Python objects .*x = numpy\.asarray\(x, 'float32'\)"),
     "complex": (X.astype(complex), r"received complex numbers .*such as x\.real"),
     "dates": (np.full((N, 4), datetime.date(2020, 1, 1), "M8[D]"), "received dates"),
     "records": (np.zeros(N, [("a", float), ("b", float)]), "received records .* stack the fields"),
@@ -476,3 +476,16 @@ def test_a_name_that_a_module_lacks(module, name, said):
     assert said in text
     assert text.endswith("(nncore is the part of Keras for dense networks)")
     assert not hasattr(where, "__nothing__")
+
+
+@pytest.mark.parametrize(
+    "method", ["compile", "fit", "evaluate", "predict", "train_on_batch", "summary", "save"]
+)
+def test_an_unknown_argument_names_the_class_that_users_know(method):
+    with pytest.raises(TypeError, match=rf"Sequential\.{method}\(\) got an unexpected keyword"):
+        getattr(network(), method)(colour="red")
+
+
+def test_a_list_of_one_array_is_met_with_what_to_do():
+    with pytest.raises(ValueError, match=r"\(1, 12, 4\)\. Is it a list of one array\? Give the"):
+        network().predict([X])
