@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import math
 import os
+import threading
 import warnings
 import weakref
 from collections.abc import Callable, Mapping
@@ -43,6 +44,7 @@ _alive: weakref.WeakSet[Compiled] = weakref.WeakSet()
 
 
 def _after_fork_in_child() -> None:
+    Compiled._building = threading.RLock()  # another thread of the parent may have held it
     for model in list(_alive):
         model._forget_executors()
 
@@ -82,6 +84,9 @@ class Compiled:
     dtype: Any
     label: Any
     parameters: Any
+
+    #: Held by the first prediction, which builds a model; a signal's handler may predict, too.
+    _building: ClassVar[Any] = threading.RLock()
 
     #: Attributes that a copy makes anew.
     _transient: ClassVar[tuple[str, ...]] = (

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import os
-import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -40,18 +38,6 @@ LARGE = 8 << 20
 #: A bit pattern (a NaN) that no computation yields: marks the steps that were not done.
 _NOT_DONE = np.uint64(0x7FF8DEADBEEF0001)
 _NO_RATE = np.zeros(1)
-
-_building = threading.RLock()  # the first predictions of a model; a signal's handler may predict
-
-
-def _after_fork_in_child() -> None:
-    # Another thread of the parent may have held it.
-    global _building
-    _building = threading.RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 class _Meter:
@@ -920,7 +906,7 @@ class Trainer(Compiled):
         """Return x, checked; builds the model if it is not built."""
         array = data.as_array(x, "x", where)
         if not self.built:
-            with _building:
+            with self._building:
                 if not self.built:
                     shape, _ = self._shapes_for(array, "predict")
                     self._build(shape)

@@ -155,8 +155,7 @@ cdef void gather_by_threads(const Source* s, const long long* order, Py_ssize_t 
                             Py_ssize_t rows, real* out, int n_threads) noexcept nogil:
     # gather_reals() by as many threads as have GATHERED numbers each to do, at most n_threads.
     cdef Gathering g
-    cdef Py_ssize_t most = 1 if n_threads == 1 else rows * s.cols // GATHERED
-    g.n_threads = n_threads if n_threads < most else <int>most
+    g.n_threads = <int>smaller(n_threads, rows * s.cols // GATHERED)
     if g.n_threads <= 1:
         gather_reals(s, order, begin, rows, out)
         return

@@ -71,12 +71,9 @@ cdef extern from "microkernel.h" nogil:
     void multiply_narrow_turned(Py_ssize_t rows, Py_ssize_t cols, Py_ssize_t k, const real* a,
                                 Py_ssize_t a_step, const real* b, Py_ssize_t b_step, real* c)
     bint ROWS_IN_LANES(Py_ssize_t cols, Py_ssize_t k)
-    Py_ssize_t multiply_in_lanes(Py_ssize_t rows, Py_ssize_t cols, Py_ssize_t k, const real* a,
-                                 Py_ssize_t a_step, const real* b, Py_ssize_t b_step,
-                                 const real* bias, real* c)
-    Py_ssize_t multiply_turned_in_lanes(Py_ssize_t rows, Py_ssize_t cols, Py_ssize_t k,
-                                        const real* a, Py_ssize_t a_step, const real* b,
-                                        Py_ssize_t b_step, real* c)
+    Py_ssize_t multiply_in_lanes(int unit, Py_ssize_t rows, Py_ssize_t cols, Py_ssize_t k,
+                                 const real* a, Py_ssize_t a_step, const real* b,
+                                 Py_ssize_t b_step, const real* bias, real* c)
     void multiply_to_strip(Py_ssize_t cols, Py_ssize_t k, const real* a, Py_ssize_t a_step,
                            const real* b, Py_ssize_t b_step, const real* bias, real* strip)
     void quad_row(Py_ssize_t k, const real* a, const real* b, Py_ssize_t b_step, const real* bias,
@@ -454,13 +451,8 @@ cdef Py_ssize_t multiply_lanes_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t
     # As many of the rows i0..i1 of such a c as are whole vectors: up to which?
     cdef Py_ssize_t done
     while i0 < i1:
-        if mm.a_transposed:
-            done = multiply_turned_in_lanes(smaller(NARROW_PANEL, i1 - i0), mm.n, mm.k, mm.a + i0,
-                                            mm.a_step, mm.b, mm.b_step, scratch)
-        else:
-            done = multiply_in_lanes(smaller(NARROW_PANEL, i1 - i0), mm.n, mm.k,
-                                     mm.a + i0 * mm.a_step, mm.a_step, mm.b, mm.b_step, NULL,
-                                     scratch)
+        done = multiply_in_lanes(mm.a_transposed, smaller(NARROW_PANEL, i1 - i0), mm.n, mm.k,
+                                 a_of(mm, i0, 0), mm.a_step, mm.b, mm.b_step, NULL, scratch)
         if done == 0:
             break
         mm.epilogue(mm.context, scratch, mm.n, i0, 0, done, mm.n)

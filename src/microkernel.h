@@ -67,7 +67,6 @@
 #else
 #define ROWS_IN_LANES(cols, k) 0
 #define multiply_in_lanes(...) ((ptrdiff_t)0)
-#define multiply_turned_in_lanes(...) ((ptrdiff_t)0)
 #define multiply_to_strip(...) ((void)0)
 #endif
 #define TILE_COLS (TILE_VECTORS * LANES_PER_VECTOR)
@@ -894,9 +893,9 @@ static ONLY_ONCE void columns_of_rows(int unit, ptrdiff_t cols, ptrdiff_t k, con
 
 /* As many rows as are whole vectors of lanes, in rows side by side: how many. Of c's rows, one after the other,
    16 numbers are written. */
-static ONLY_ONCE ptrdiff_t columns_turned_back(int unit, ptrdiff_t rows, ptrdiff_t cols, ptrdiff_t k, const real *a,
-                                               ptrdiff_t a_step, const real *b, ptrdiff_t b_step, const real *bias,
-                                               real *c)
+static ONLY_ONCE ptrdiff_t multiply_in_lanes(int unit, ptrdiff_t rows, ptrdiff_t cols, ptrdiff_t k, const real *a,
+                                             ptrdiff_t a_step, const real *b, ptrdiff_t b_step, const real *bias,
+                                             real *c)
 {
     real columns[16 * LANES_PER_VECTOR] = {0};
     vector column[4], rest[4];
@@ -923,20 +922,6 @@ static ONLY_ONCE ptrdiff_t columns_turned_back(int unit, ptrdiff_t rows, ptrdiff
     return i;
 }
 
-static ALWAYS_INLINE ptrdiff_t multiply_in_lanes(ptrdiff_t rows, ptrdiff_t cols, ptrdiff_t k, const real *a,
-                                                 ptrdiff_t a_step, const real *b, ptrdiff_t b_step, const real *bias,
-                                                 real *c)
-{
-    return columns_turned_back(0, rows, cols, k, a, a_step, b, b_step, bias, c);
-}
-
-/* The same of a transposed a, and without a bias. */
-static ALWAYS_INLINE ptrdiff_t multiply_turned_in_lanes(ptrdiff_t rows, ptrdiff_t cols, ptrdiff_t k, const real *a,
-                                                        ptrdiff_t a_step, const real *b, ptrdiff_t b_step, real *c)
-{
-    return columns_turned_back(1, rows, cols, k, a, a_step, b, b_step, NULL, c);
-}
-
 /* SHORT_COLS rows of it as they are wanted turned, its columns side by side. Up to MOST_TURNED columns are
    written. */
 static ALWAYS_INLINE void multiply_to_strip(ptrdiff_t cols, ptrdiff_t k, const real *a, ptrdiff_t a_step,
@@ -957,7 +942,7 @@ static void multiply_narrow(ptrdiff_t rows, ptrdiff_t cols, ptrdiff_t k, const r
     const int by_quads = QUADS(cols, rows, k);
     if (by_quads || ROWS_IN_LANES(cols, k)) {
         const ptrdiff_t done = by_quads ? multiply_by_quads(rows, cols, k, a, a_step, b, b_step, bias, c)
-                                        : multiply_in_lanes(rows, cols, k, a, a_step, b, b_step, bias, c);
+                                        : multiply_in_lanes(0, rows, cols, k, a, a_step, b, b_step, bias, c);
         rows -= done;
         a += done * a_step;
         c += done * cols;
@@ -970,7 +955,7 @@ static void multiply_narrow_turned(ptrdiff_t rows, ptrdiff_t cols, ptrdiff_t k, 
                                    ptrdiff_t a_step, const real *b, ptrdiff_t b_step, real *c)
 {
     if (ROWS_IN_LANES(cols, k)) {
-        const ptrdiff_t done = multiply_turned_in_lanes(rows, cols, k, a, a_step, b, b_step, c);
+        const ptrdiff_t done = multiply_in_lanes(1, rows, cols, k, a, a_step, b, b_step, NULL, c);
         rows -= done;
         a += done;
         c += done * cols;

@@ -676,17 +676,16 @@ cdef class Executor:
         # A step that may take long: a matmul is done in parts, rows of its result, with a look
         # for signals (Ctrl-C) before each.
         cdef Instruction part = s[0]
-        cdef Py_ssize_t n = rows, at = 0, count, most
+        cdef Py_ssize_t n = rows, most = rows, at = 0, count
+        cdef bint in_parts = s.op == DENSE or s.op == DENSE_BACKWARD_DATA
         cdef real* x_now = self.x_now
         cdef real* y_now = self.y_now
         if s.op == DENSE_BACKWARD_WEIGHTS and not s.update and s.n_out > 1:
+            in_parts = True
             n = s.n_in
-        elif s.op != DENSE and s.op != DENSE_BACKWARD_DATA:
-            self.look_for_signals()
-            self.execute_step(s, rows, iteration, totals)
-            return 0
-        most = <Py_ssize_t>(PART_WORK / (<double>rows * s.n_in * s.n_out / n))
-        most = larger(most // TILE_ROWS, 1) * TILE_ROWS
+        if in_parts:
+            most = <Py_ssize_t>(PART_WORK / (<double>rows * s.n_in * s.n_out / n))
+            most = larger(most // TILE_ROWS, 1) * TILE_ROWS
         if most >= n:
             self.look_for_signals()
             self.execute_step(s, rows, iteration, totals)
@@ -1051,11 +1050,7 @@ cdef class Executor:
         y = <real*>cnp.PyArray_DATA(out)
         self.enter()
         try:
-            if self.output_is_input:
-                with nogil:
-                    gather_reals(&xs, NULL, 0, xs.rows, y)
-            else:
-                self.predict_blocks(&xs, y)
+            self.predict_blocks(&xs, y)
         finally:
             self.leave()
 
@@ -1064,6 +1059,10 @@ cdef class Executor:
         cdef Py_ssize_t at = 0, rows, most = self.capacity
         if xs.rows > most >= WHOLE_ROWS:
             most = most // WHOLE_ROWS * WHOLE_ROWS
+        if self.output_is_input:
+            with nogil:
+                gather_reals(xs, NULL, 0, xs.rows, y)
+            return 0
         self.next_signal = clock() + 0.01
         self.mode = flush_denormals()
         try:

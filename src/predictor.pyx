@@ -114,10 +114,7 @@ cdef class Predictor:
             s.col_step = s.itemsize
             s.row_step = s.cols * s.itemsize
             e.y_now = <real*>cnp.PyArray_DATA(out)
-            if e.output_is_input:
-                with nogil:
-                    gather_reals(&s, NULL, 0, rows, e.y_now)
-            elif self.bulk:
+            if self.bulk or e.output_is_input:
                 e.predict_blocks(&s, e.y_now)
             else:
                 mode = flush_denormals()
