@@ -128,6 +128,7 @@ cdef enum:
     SMALL_TILES = 4         # of columns of a result that is computed without blocks
     NARROW_PANEL = 64       # rows of a result of one vector, that the epilogue gets at once
     CONFLICT = 1024         # bytes between lines of which many have no place in the cache
+    PAGE = 4096
     STREAMED = 1 << 20      # bytes of b that come from memory: more than the caches keep
     SHARED_BYTES = 4 << 20  # of b, if more: that its first tile of rows reads by shares, so many
     SHARE_P = 128           # rows at a time, and of each
@@ -165,6 +166,7 @@ ctypedef struct Matmul:
     epilogue_pointer epilogue
     const finished_rows* finish     # what it does, for whole tiles, which are done so; or NULL
     uses_pointer uses           # or NULL: nothing that is worth being asked for
+    bint updates                # what lies where c would lie, read and written by the epilogue
     const void* context
     int n_threads
     real* scratch           # scratch_size(m, n, k) numbers for each thread
@@ -1002,13 +1004,18 @@ cdef void multiply_small(const Matmul* mm, Py_ssize_t i, real* scratch) noexcept
 
 cdef int grid_rows(const Matmul* mm) noexcept nogil:
     # Threads form a grid over c's tiles: in how many rows of threads? The one that has most to do
-    # decides; each also copies its columns of b, about half a tile's time a column of tiles.
+    # decides; each also copies its columns of b, about half a tile's time a column of tiles. Where
+    # rows that are updated are shared, prefetchers fetch what the neighbour has just written, and
+    # it has to come back: an update takes twice as long. (They do not go beyond a page.)
     cdef Py_ssize_t row_tiles = tiles_of(mm.m, TILE_ROWS), col_tiles = tiles_of(mm.n, TILE_COLS)
     cdef Py_ssize_t cost, least = 0
-    cdef int rows, best = 1
+    cdef int rows, cols, best = 1
     for rows in range(1, mm.n_threads + 1):
         if mm.n_threads % rows == 0:
-            cost = (2 * tiles_of(row_tiles, rows) + 1) * tiles_of(col_tiles, mm.n_threads // rows)
+            cols = mm.n_threads // rows
+            cost = (2 * tiles_of(row_tiles, rows) + 1) * tiles_of(col_tiles, cols)
+            if mm.updates and cols > 1 and bytes_of(1, mm.n) < cols * PAGE:
+                cost += cost // 8
             if rows == 1 or cost < least:
                 least = cost
                 best = rows
@@ -1414,6 +1421,7 @@ cdef void dense(const real* x, const real* w, const Forward* f, Py_ssize_t rows,
         finish.step = f.step
         mm.finish = &finish
     mm.uses = NULL
+    mm.updates = False
     mm.context = &rest
     mm.n_threads = n_threads
     mm.scratch = scratch
@@ -1450,6 +1458,7 @@ cdef void dense_backward_data(const real* dz, const real* w, const BackwardData*
         finish.step = d.step
         mm.finish = &finish
     mm.uses = NULL
+    mm.updates = False
     mm.context = d
     mm.n_threads = n_threads
     mm.scratch = scratch
@@ -1484,6 +1493,7 @@ cdef void dense_backward_weights(const real* x, const real* dz, const BackwardWe
         mm.epilogue = backward_weights_epilogue
         mm.finish = NULL
         mm.uses = NULL
+        mm.updates = not d.dw
         mm.context = &row
         mm.n_threads = n_threads
         mm.scratch = scratch
@@ -1505,6 +1515,7 @@ cdef void dense_backward_weights(const real* x, const real* dz, const BackwardWe
     mm.epilogue = backward_weights_epilogue
     mm.finish = NULL
     mm.uses = NULL
+    mm.updates = not d.dw
     if d.dw and d.l1 == 0 and d.l2 == 0:
         memset(&finish, 0, sizeof(finish))
         finish.y = d.dw

@@ -64,9 +64,11 @@ typedef pthread_cond_t condition_type;
 #define SPINS 4000
 
 /* Where other programs use the processors, a helper may get none for milliseconds, and everybody
-   waits for its part. A caller that has waited longer than it worked does without help for a while,
-   longer each time that it happens again: the result is the same. In seconds. */
-#define PATIENCE 30e-6 /* that a hand-over may take */
+   waits for its part. So an account is kept of the time that help has saved and of the time that was
+   waited for it. Once it is overdrawn, a caller does without help for a while, longer each time that
+   it happens again: the result is the same. In seconds. */
+#define FIRST_CREDIT 0.2e-3 /* more than waking a helper takes */
+#define MOST_CREDIT 0.5e-3  /* what was saved long ago says little */
 #define SHORTEST_PAUSE 2e-3
 #define LONGEST_PAUSE 0.2
 
@@ -93,6 +95,7 @@ static seat seats[NNCORE_MAX_THREADS];   /* of helpers 1, 2, ...; the caller is 
 static double ask_again = 0;             /* when thread_start() may be tried */
 static double alone_until = 0;           /* the end of the pause without help */
 static double pause_next = SHORTEST_PAUSE;
+static double credit = FIRST_CREDIT;
 
 /* The job: set before the helpers' turns, left alone until none of them is running. */
 static nncore_part part_now;
@@ -226,6 +229,7 @@ static void after_fork_in_child(void)
     ask_again = 0;
     alone_until = 0;
     pause_next = SHORTEST_PAUSE;
+    credit = FIRST_CREDIT;
 }
 
 #endif
@@ -263,15 +267,21 @@ static int prepare(int wanted, double now)
     return n;
 }
 
-/* After a job with help: was it worth it? */
-static void learn(double begun, double worked, double waited)
+/* After a job with help that ended now: is it worth it? Without, each helper's part would have taken
+   about as long as the caller's own. */
+static void learn(double now, int helpers, double worked, double waited)
 {
-    if (waited > worked + PATIENCE) {
-        alone_until = begun + worked + waited + pause_next;
+    credit += helpers * worked - waited;
+    if (credit < 0) {
+        alone_until = now + pause_next;
         pause_next = pause_next * 2 < LONGEST_PAUSE ? pause_next * 2 : LONGEST_PAUSE;
-    } else if (pause_next > SHORTEST_PAUSE) {
-        pause_next *= 0.9;
+        credit = FIRST_CREDIT;
+        return;
     }
+    if (credit > MOST_CREDIT)
+        credit = MOST_CREDIT;
+    if (pause_next > SHORTEST_PAUSE)
+        pause_next *= 0.9;
 }
 
 static long limit = 0; /* set by nncore_set_num_threads(); 0: none; atomic */
@@ -288,7 +298,7 @@ static int team_of(int parts)
 void nncore_parallel(nncore_part part, void *context, int parts)
 {
     int i, before, helpers = 0, team = team_of(parts);
-    double begun, worked, waited;
+    double begun, worked, now;
 
     if (team > 1 && lock_try(&use)) {
         before = (int)threads;
@@ -307,9 +317,9 @@ void nncore_parallel(nncore_part part, void *context, int parts)
             do_share(0);
             worked = nncore_seconds() - begun;
             await_helpers();
-            waited = nncore_seconds() - begun - worked;
+            now = nncore_seconds();
             if (threads == before) /* Else some were started: that takes its time. */
-                learn(begun, worked, waited);
+                learn(now, helpers, worked, now - begun - worked);
         }
         lock_give(&use);
         if (helpers)
