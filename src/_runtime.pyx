@@ -3,6 +3,8 @@
 
 cdef extern from "threads.h" nogil:
     void nncore_parallel(void (*part)(void*, int) noexcept nogil, void* context, int parts)
+    void nncore_share(int (*work)(void*, int, int) noexcept nogil, void* context, int parts,
+                      int threads)
     int nncore_pool_size()
     int nncore_cpu_count()
     int nncore_get_num_threads()
@@ -26,6 +28,11 @@ cdef extern from "_built.h":
 cdef void parallel(void (*part)(void*, int) noexcept nogil, void* context,
                    int parts) noexcept nogil:
     nncore_parallel(part, context, parts)
+
+
+cdef void share(int (*work)(void*, int, int) noexcept nogil, void* context, int parts,
+                int threads) noexcept nogil:
+    nncore_share(work, context, parts, threads)
 
 
 cdef double seconds() noexcept nogil:

@@ -20,7 +20,7 @@ from threading import Lock
 
 import numpy as np
 
-from nncore._runtime cimport l1_ways, l2_bytes, num_threads, parallel, seconds as clock
+from nncore._runtime cimport l1_ways, l2_bytes, num_threads, parallel, seconds as clock, share
 from nncore.plan import goes_to_softmax
 from nncore.verify import OPS, Tables, verify as verify_plan
 

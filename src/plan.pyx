@@ -16,6 +16,12 @@ cdef enum:
 cdef enum:
     WHOLE_ROWS = 48
 
+# A prediction's rows are shared by threads in so many pieces for each of them: who is kept waiting
+# by the system does fewer.
+cdef enum:
+    PIECES = 8
+    MOST_THREADS = 256
+
 # Multiplications that take 5 to 50 ms on one thread: a heavy batch's longest part.
 cdef double PART_WORK = 5e8
 
@@ -48,6 +54,15 @@ cdef struct Instruction:
     double alpha, beta, l1, l2, bias_l1, bias_l2
     uint64_t seed
     Py_ssize_t index
+
+
+cdef struct SharedRows:
+    # Of a prediction: each thread does its pieces with an executor of its own.
+    const Source* xs
+    real* y
+    Py_ssize_t size         # rows of a piece
+    void* caller            # the Executor that is asked, which serves signals
+    void* team[MOST_THREADS]
 
 
 cdef cnp.ndarray aligned(Py_ssize_t n, str dtype):
@@ -107,6 +122,8 @@ cdef class Executor:
     cdef readonly object plan, parameters, slots, gradients, batch_size
     cdef object kept_shapes         # of each kept array: rows (0: the batch's), columns
     cdef object work, x_, t_, labels_, r_, order_, scratch_, lock
+    cdef list team              # executors of one thread each that share a prediction's rows
+    cdef object interruption    # what a signal's handler raised meanwhile
     cdef Instruction* program
     cdef Py_ssize_t length, first_update, capacity, n_in, n_out, n_parameters, scratch_step, rows
     cdef Py_ssize_t loss_part, row_work
@@ -159,6 +176,7 @@ cdef class Executor:
         self.plan = plan
         self.n_threads = n_threads
         self.lock = Lock()
+        self.team = []
         self.batch_size = int(batch_size)
         self.capacity = batch_size
         self.n_in = plan.n_in
@@ -1057,12 +1075,16 @@ cdef class Executor:
     cdef int predict_blocks(self, const Source* xs, real* y) except -1:
         # Write the output for every row of xs to y, with a look for signals before each block.
         cdef Py_ssize_t at = 0, rows, most = self.capacity
+        cdef int n_threads = useful_threads(self.threads, xs.rows, self.row_work, 1)
         if xs.rows > most >= WHOLE_ROWS:
             most = most // WHOLE_ROWS * WHOLE_ROWS
         if self.output_is_input:
             with nogil:
                 gather_reals(xs, NULL, 0, xs.rows, y)
             return 0
+        if n_threads > 1 and <double>self.capacity * self.n_parameters <= PART_WORK:
+            return self.predict_together(xs, y, smaller(most, round_up(
+                tiles_of(xs.rows, PIECES * n_threads), WHOLE_ROWS)), n_threads)
         self.next_signal = clock() + 0.01
         self.mode = flush_denormals()
         try:
@@ -1081,6 +1103,51 @@ cdef class Executor:
             self.x_now = self.x_buffer
             self.activated = 0      # a signal may have come before the softmax
         return 0
+
+    cdef int predict_together(self, const Source* xs, real* y, Py_ssize_t size,
+                              int n_threads) except -1:
+        # The same by several threads, each with rows of its own: nobody waits for anybody before
+        # the end. (Where weights are so large that each block reads them from memory, threads
+        # had better share a block's matmuls.)
+        cdef SharedRows shared
+        cdef int k
+        while len(self.team) < n_threads:
+            self.team.append(Executor(self.plan, self.parameters, None, batch_size=self.capacity))
+        for k in range(n_threads):
+            shared.team[k] = <void*>self.team[k]
+        shared.xs = xs
+        shared.y = y
+        shared.size = size
+        shared.caller = <void*>self
+        self.next_signal = clock() + 0.01
+        self.mode = flush_denormals()
+        with nogil:
+            share(predict_piece, &shared, <int>tiles_of(xs.rows, size), n_threads)
+        set_float_mode(self.mode)
+        error, self.interruption = self.interruption, None
+        if error is not None:
+            raise error
+        return 0
+
+    cdef void predict_rows(self, const Source* xs, Py_ssize_t at, Py_ssize_t rows,
+                           real* y) noexcept nogil:
+        self.bind(xs, NULL, at, rows)
+        self.y_now = y + at * self.n_out
+        self.forward(rows)
+        self.y_now = NULL
+        self.x_now = self.x_buffer
+
+    cdef bint is_interrupted(self) noexcept nogil:
+        # Has a signal's handler raised something? Then it is kept.
+        if clock() < self.next_signal:
+            return False
+        with gil:
+            try:
+                self.look_for_signals()
+            except BaseException as error:
+                self.interruption = error
+                return True
+        return False
 
     def load(self, x, t=None, r=None, order=None, begin=0, rows=None):
         """Gather one batch, for execute() and read()."""
@@ -1147,6 +1214,16 @@ cdef class Executor:
                   "x": self.x_, "t": self.t_, "labels": self.labels_, "r": self.r_}[b.arena]
         at = b.offset * (self.capacity if b.arena == "work" else 1)
         return source[at:at + rows * b.cols].reshape(rows, b.cols).copy()
+
+
+cdef int predict_piece(void* context, int thread, int part) noexcept nogil:
+    # One thread's next rows; not 0: the caller has been interrupted.
+    cdef const SharedRows* s = <const SharedRows*>context
+    cdef Py_ssize_t at = part * s.size
+    if thread == 0 and part > 0 and (<Executor>s.caller).is_interrupted():
+        return 1
+    (<Executor>s.team[thread]).predict_rows(s.xs, at, smaller(s.size, s.xs.rows - at), s.y)
+    return 0
 
 
 # Steps that write_program() chose for few rows: a tiny net's step is mostly choosing what to do.

@@ -43,11 +43,11 @@ typedef pthread_cond_t condition_type;
 #if defined(__GNUC__) || defined(__clang__)
 #define atomic_load(p) __atomic_load_n(p, __ATOMIC_ACQUIRE)
 #define atomic_store(p, v) __atomic_store_n(p, v, __ATOMIC_RELEASE)
-#define atomic_decrement(p) __atomic_fetch_sub(p, 1, __ATOMIC_ACQ_REL)
+#define atomic_add(p, v) __atomic_fetch_add(p, v, __ATOMIC_ACQ_REL)
 #else
 #define atomic_load(p) InterlockedCompareExchange((volatile long *)(p), 0, 0)
 #define atomic_store(p, v) InterlockedExchange((volatile long *)(p), (v))
-#define atomic_decrement(p) InterlockedExchangeAdd((volatile long *)(p), -1)
+#define atomic_add(p, v) InterlockedExchangeAdd((volatile long *)(p), (v))
 #endif
 
 #if defined(__x86_64__) || defined(__i386__) || defined(_M_X64)
@@ -98,17 +98,28 @@ static double pause_next = SHORTEST_PAUSE;
 static double credit = FIRST_CREDIT;
 
 /* The job: set before the helpers' turns, left alone until none of them is running. */
-static nncore_part part_now;
-static void *context_now;
-static int parts_now;
-static int team_now; /* threads that share the parts */
-static float_mode mode_now; /* of the caller: the result does not depend on who does a part */
+typedef struct {
+    nncore_part part; /* shared out beforehand, or else */
+    nncore_work work; /* by who comes first */
+    void *context;
+    int parts;
+    int team;        /* threads that share them */
+    float_mode mode; /* of the caller: the result does not depend on who does a part */
+} pool_job;
+static pool_job job_now;
+static long next_part; /* of `work`; atomic */
 
 static void do_share(int index)
 {
-    int i;
-    for (i = index; i < parts_now; i += team_now)
-        part_now(context_now, i);
+    long i;
+    if (job_now.part) {
+        for (i = index; i < job_now.parts; i += job_now.team)
+            job_now.part(job_now.context, (int)i);
+        return;
+    }
+    while ((i = atomic_add(&next_part, 1)) < job_now.parts)
+        if (job_now.work(job_now.context, index, (int)i))
+            atomic_store(&next_part, job_now.parts);
 }
 
 static void call(seat *helper)
@@ -142,9 +153,9 @@ static void help(int index)
     unsigned long turn = 0;
     for (;;) {
         await_turn(&seats[index], ++turn);
-        set_float_mode(mode_now);
+        set_float_mode(job_now.mode);
         do_share(index);
-        if (atomic_decrement(&running) == 1) {
+        if (atomic_add(&running, -1) == 1) {
             lock_take(&end);
             condition_wake(&done);
             lock_give(&end);
@@ -235,7 +246,7 @@ static void after_fork_in_child(void)
 #endif
 
 /* Returns how many of the wanted helpers there are, starting those that are missing. */
-static int prepare(int wanted, double now)
+static int prepare(int wanted, double time)
 {
 #if !defined(_WIN32)
     static int registered = 0;
@@ -244,7 +255,7 @@ static int prepare(int wanted, double now)
     static const condition_type new_condition = CONDITION_INIT;
     int n = (int)threads;
 
-    if (n >= wanted || now < ask_again)
+    if (n >= wanted || time < ask_again)
         return n < wanted ? n : wanted;
 #if !defined(_WIN32)
     if (!registered)
@@ -259,7 +270,7 @@ static int prepare(int wanted, double now)
         next->lock = new_lock;
         next->wake = new_condition;
         if (!thread_start(n + 1)) {
-            ask_again = now + ASK_AGAIN;
+            ask_again = time + ASK_AGAIN;
             break;
         }
     }
@@ -267,13 +278,13 @@ static int prepare(int wanted, double now)
     return n;
 }
 
-/* After a job with help that ended now: is it worth it? Without, each helper's part would have taken
-   about as long as the caller's own. */
-static void learn(double now, int helpers, double worked, double waited)
+/* After a job with help: is it worth it? Without, each helper's part would have taken about as long
+   as the caller's own. */
+static void learn(double time, int helpers, double worked, double waited)
 {
     credit += helpers * worked - waited;
     if (credit < 0) {
-        alone_until = now + pause_next;
+        alone_until = time + pause_next;
         pause_next = pause_next * 2 < LONGEST_PAUSE ? pause_next * 2 : LONGEST_PAUSE;
         credit = FIRST_CREDIT;
         return;
@@ -286,47 +297,64 @@ static void learn(double now, int helpers, double worked, double waited)
 
 static long limit = 0; /* set by nncore_set_num_threads(); 0: none; atomic */
 
-/* How many threads may share so many parts. */
-static int team_of(int parts)
+/* Does a job with the helpers there are, or returns 0: there are none, or somebody else has them. */
+static int do_together(pool_job wanted)
 {
-    int most = (int)atomic_load(&limit);
+    int i, before, helpers = 0, most = (int)atomic_load(&limit);
+    double begun, worked, ended;
+
     if (most < 1 || most > NNCORE_MAX_THREADS)
         most = NNCORE_MAX_THREADS;
-    return parts < most ? parts : most;
+    if (wanted.team > most)
+        wanted.team = most;
+    if (wanted.team <= 1 || !lock_try(&use))
+        return 0;
+    before = (int)threads;
+    begun = nncore_seconds();
+    if (begun >= alone_until)
+        helpers = prepare(wanted.team - 1, begun);
+    if (helpers) {
+        job_now = wanted;
+        job_now.team = helpers + 1;
+        job_now.mode = get_float_mode();
+        atomic_store(&next_part, 0);
+        atomic_store(&running, helpers);
+        for (i = 1; i <= helpers; i++)
+            call(&seats[i]);
+        do_share(0);
+        worked = nncore_seconds() - begun;
+        await_helpers();
+        ended = nncore_seconds();
+        if (threads == before) /* Else some were started: that takes its time. */
+            learn(ended, helpers, worked, ended - begun - worked);
+    }
+    lock_give(&use);
+    return helpers;
 }
 
 void nncore_parallel(nncore_part part, void *context, int parts)
 {
-    int i, before, helpers = 0, team = team_of(parts);
-    double begun, worked, now;
+    pool_job wanted = {0};
+    int i;
+    wanted.part = part;
+    wanted.context = context;
+    wanted.parts = wanted.team = parts;
+    if (!do_together(wanted))
+        for (i = 0; i < parts; i++)
+            part(context, i);
+}
 
-    if (team > 1 && lock_try(&use)) {
-        before = (int)threads;
-        begun = nncore_seconds();
-        if (begun >= alone_until)
-            helpers = prepare(team - 1, begun);
-        if (helpers) {
-            part_now = part;
-            context_now = context;
-            parts_now = parts;
-            team_now = helpers + 1;
-            mode_now = get_float_mode();
-            atomic_store(&running, helpers);
-            for (i = 1; i <= helpers; i++)
-                call(&seats[i]);
-            do_share(0);
-            worked = nncore_seconds() - begun;
-            await_helpers();
-            now = nncore_seconds();
-            if (threads == before) /* Else some were started: that takes its time. */
-                learn(now, helpers, worked, now - begun - worked);
-        }
-        lock_give(&use);
-        if (helpers)
-            return;
-    }
-    for (i = 0; i < parts; i++)
-        part(context, i);
+void nncore_share(nncore_work work, void *context, int parts, int threads_wanted)
+{
+    pool_job wanted = {0};
+    int i;
+    wanted.work = work;
+    wanted.context = context;
+    wanted.parts = parts;
+    wanted.team = threads_wanted < parts ? threads_wanted : parts;
+    if (!do_together(wanted))
+        for (i = 0; i < parts && !work(context, 0, i); i++)
+            ;
 }
 
 int nncore_pool_size(void)

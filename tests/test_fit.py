@@ -1093,9 +1093,11 @@ def test_large_weights_are_predicted_in_larger_blocks(monkeypatch, kind):
 @pytest.mark.usefixtures("ctrl_c")
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers here")
 @pytest.mark.parametrize("quick", [True, False])
-def test_signals_are_served_while_predicting(quick):
+@pytest.mark.parametrize("n_threads", [1, 3])
+def test_signals_are_served_while_predicting(quick, n_threads):
     """Their handlers run between two blocks, may predict, and an exception ends it all."""
     model = nncore.Sequential([Input((1,)), Dense(64, "relu"), Dense(64, "relu"), Dense(1)])
+    model.n_threads = n_threads
     x = np.zeros((3_000_000, 1), np.float32 if quick else np.int32)
     model.predict(x[:1], verbose=0)
     model.predict(x[:300], verbose=0)

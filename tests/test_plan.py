@@ -781,6 +781,39 @@ def test_softmax_that_is_computed_with_its_layer_has_the_same_bits(dtype, n_out)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("last", [None, "softmax", "sigmoid"])
+def test_rows_that_threads_share_have_the_same_bits(dtype, last):
+    """Many rows are predicted by several threads, each with rows of its own."""
+    rng = np.random.default_rng(9)
+    for n_out in (1, 10) if last != "softmax" else (3, 10, 40):
+        model = net(last=last, n_in=9, n_hidden=70, n_out=n_out, dtype=dtype)
+        plan = compile_plan(model.layers, "predict")
+        x = 3 * rng.normal(size=(24000, 9)).astype(dtype)
+        x[12345] = np.nan
+        one = make_executor(plan, model.parameters, None, batch_size=256)
+        whole = np.empty((len(x), n_out), dtype)
+        one.predict(x, whole)
+        assert np.isnan(whole[12345]).all()
+        assert np.isfinite(np.delete(whole, 12345, axis=0)).all()
+        shared = make_executor(plan, model.parameters, None, batch_size=256)
+        for n_threads in (2, 3, 7):
+            shared.n_threads = n_threads
+            for rows in (257, 2000, 2017, 4801, 23999):
+                # Of other types and strides, too: each thread gathers its own rows.
+                for given in (x, x.astype(np.float64), np.asfortranarray(x), x[::-1]):
+                    out = np.full((rows + 1, n_out), -1, dtype)
+                    shared.predict(given[:rows], out[:-1])
+                    expected = whole[::-1] if given[0, 0] != x[0, 0] else whole
+                    np.testing.assert_array_equal(out[:-1], expected[:rows])
+                    assert (out[-1] == -1).all()
+        # The parameters are shared, not copied.
+        model.parameters[...] *= 0.5
+        one.predict(x, whole)
+        shared.predict(x, out := np.empty_like(whole))
+        np.testing.assert_array_equal(out, whole)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("use_bias", [True, False])
 def test_a_single_layer_and_its_softmax(dtype, use_bias):
     """Its rows are read where they lie."""

@@ -29,7 +29,7 @@ static int flaky_create(pthread_t *thread, const pthread_attr_t *attributes,
                         void *(*start)(void *), void *argument)
 {
     if (atomic_load(&refusals) > 0) {
-        atomic_decrement(&refusals);
+        atomic_add(&refusals, -1);
         return 11; /* EAGAIN */
     }
     return pthread_create(thread, attributes, start, argument);
@@ -72,6 +72,41 @@ static void run_job(int parts, int nested)
             fail("how often a part ran");
 }
 
+/* Parts that go to who comes first, `stop` of them at most: how often each ran, and who ran them. */
+typedef struct {
+    int runs[MOST_PARTS];
+    int by[MOST_PARTS];
+    int stop;
+} shared;
+
+static int count_shared(void *context, int thread, int part)
+{
+    shared *s = context;
+    s->runs[part]++;
+    s->by[thread]++; /* a race, if two threads had the same number */
+    return part + 1 >= s->stop;
+}
+
+static void run_shared(int parts, int threads_wanted, int stop)
+{
+    shared s = {{0}, {0}, 0};
+    int i, done = 0, by = 0;
+    s.stop = stop;
+    nncore_share(count_shared, &s, parts, threads_wanted);
+    for (i = 0; i < MOST_PARTS; i++) {
+        if (s.runs[i] > (i < parts) || (i < stop && s.runs[i] != (i < parts)))
+            fail("how often a shared part ran");
+        if (s.by[i] && i >= threads_wanted)
+            fail("the number of a thread");
+        if (i > 0 && s.runs[i] > s.runs[i - 1])
+            fail("the order of shared parts");
+        done += s.runs[i];
+        by += s.by[i];
+    }
+    if (done != by)
+        fail("a shared part that nobody ran");
+}
+
 static void pause_for(long microseconds)
 {
     struct timespec t = {0, 1000 * microseconds};
@@ -87,6 +122,8 @@ static void *caller(void *argument)
     for (i = 0; i < jobs_each; i++) {
         random = random * 1664525u + 1013904223u;
         run_job((int)(random >> 16) % (MOST_PARTS + 1), (random >> 8) % 16 == 0);
+        run_shared((int)(random >> 20) % (MOST_PARTS + 1), 1 + (int)(random >> 12) % 4,
+                   1 + (int)(random >> 4) % (2 * MOST_PARTS));
         if ((random >> 24) % 32 == 0)
             pause_for(300); /* longer than a helper spins */
     }

@@ -222,6 +222,14 @@ static void nest(void *context, int part)
         ((work *)context)->done[part] += inner.done[i];
 }
 
+/* Parts that go to who comes first: up to part `parts - 1`, which asks for an end. */
+static int count_shared(void *context, int thread, int part)
+{
+    work *w = context;
+    w->done[part]++;
+    return part == w->parts - 1 || thread < 0 || thread > 2;
+}
+
 static int all_are(const work *w, int parts, int value)
 {
     int i;
@@ -261,6 +269,16 @@ static void test_threads(void)
         CHECK(nncore_pool_size() <= parts - 1, "%d threads for %d parts", nncore_pool_size(), parts);
     }
     CHECK(nncore_pool_size() >= 1, "no thread was started");
+    for (round = 0; round < ROUNDS; round++) {
+        work w = {{0}, 4, 0}, all = {{0}, 0, 0};
+        nncore_share(count_shared, &w, MOST_PARTS, 1);
+        CHECK(all_are(&w, 4, 1), "parts after the end, by one thread");
+        nncore_share(count_shared, &w, MOST_PARTS, 3);
+        for (i = 0; i < 4; i++)
+            CHECK(w.done[i] == 2, "part %d of those before the end", i);
+        nncore_share(count_shared, &all, MOST_PARTS, 3);
+        CHECK(all_are(&all, MOST_PARTS, 1), "shared parts");
+    }
     nncore_parallel(nest, &nested, 4);
     CHECK(all_are(&nested, 4, 3), "work that asks for help in its parts");
     for (i = 0; i < 8; i++) {
