@@ -3,8 +3,8 @@
 
 cdef void parallel(void (*part)(void*, int) noexcept nogil, void* context,
                    int parts) noexcept nogil
-cdef void share(int (*work)(void*, int, int) noexcept nogil, void* context, int parts,
-                int threads) noexcept nogil
+cdef int share(int (*part)(void*, int, int) noexcept nogil, void* context, int parts,
+               int most) noexcept nogil
 cdef double seconds() noexcept nogil
 cdef int num_threads() noexcept nogil
 cdef int l1_ways() noexcept nogil

@@ -3,8 +3,8 @@
 
 cdef extern from "threads.h" nogil:
     void nncore_parallel(void (*part)(void*, int) noexcept nogil, void* context, int parts)
-    void nncore_share(int (*work)(void*, int, int) noexcept nogil, void* context, int parts,
-                      int threads)
+    int nncore_share(int (*part)(void*, int, int) noexcept nogil, void* context, int parts,
+                     int most)
     int nncore_pool_size()
     int nncore_cpu_count()
     int nncore_get_num_threads()
@@ -30,9 +30,9 @@ cdef void parallel(void (*part)(void*, int) noexcept nogil, void* context,
     nncore_parallel(part, context, parts)
 
 
-cdef void share(int (*work)(void*, int, int) noexcept nogil, void* context, int parts,
-                int threads) noexcept nogil:
-    nncore_share(work, context, parts, threads)
+cdef int share(int (*part)(void*, int, int) noexcept nogil, void* context, int parts,
+               int most) noexcept nogil:
+    return nncore_share(part, context, parts, most)
 
 
 cdef double seconds() noexcept nogil:

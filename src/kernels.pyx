@@ -410,9 +410,9 @@ def scratch_spare(Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, *, Py_ssize_t a_step
     cdef Matmul mm
     cdef Py_ssize_t i0 = 0, i1 = 0, j0 = 0, j1 = 0, spare, least, rows
     cdef Layout layout
-    cdef int part
-    if not (1 <= n_threads <= 256 and m > 0 and n > 0 and k > 0):
-        raise ValueError("sizes must be positive, and n_threads from 1 to 256")
+    cdef int part, updates
+    if not (1 <= n_threads <= MOST_THREADS and m > 0 and n > 0 and k > 0):
+        raise ValueError(f"sizes must be positive, and n_threads from 1 to {MOST_THREADS}")
     mm.m = m
     mm.n = n
     mm.k = k
@@ -423,15 +423,17 @@ def scratch_spare(Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, *, Py_ssize_t a_step
     mm.narrow = is_narrow(n, k)
     mm.n_threads = n_threads
     least = scratch_size(m, n, k)
-    for part in range(n_threads):
-        part_of(&mm, grid_rows(&mm), part, &i0, &i1, &j0, &j1)
-        while i0 < i1 and j0 < j1:      # piece by piece, as multiply_range() does
-            layout = layout_of(&mm, i1 - i0, j1 - j0)
-            rows = rows_at_once(&mm, &layout, i1 - i0)
-            layout = layout_of(&mm, rows, j1 - j0)
-            spare = scratch_size(m, n, k) - layout.end
-            least = spare if spare < least else least
-            i0 += rows
+    for updates in range(1 + a_transposed):
+        mm.updates = updates
+        for part in range(n_threads):
+            part_of(&mm, grid_rows(&mm), part, &i0, &i1, &j0, &j1)
+            while i0 < i1 and j0 < j1:      # piece by piece, as multiply_range() does
+                layout = layout_of(&mm, i1 - i0, j1 - j0)
+                rows = rows_at_once(&mm, &layout, i1 - i0)
+                layout = layout_of(&mm, rows, j1 - j0)
+                spare = scratch_size(m, n, k) - layout.end
+                least = spare if spare < least else least
+                i0 += rows
     if has_rows_in_lanes(&mm):
         spare = scratch_size(m, n, k) - lanes_end(n)
         least = spare if spare < least else least

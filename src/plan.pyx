@@ -16,14 +16,17 @@ cdef enum:
 cdef enum:
     WHOLE_ROWS = 48
 
-# A prediction's rows are shared by threads in so many pieces for each of them: who is kept waiting
+# A prediction's rows are shared by threads in so many parts for each of them: who is kept waiting
 # by the system does fewer.
 cdef enum:
-    PIECES = 8
+    PARTS_EACH = 8
     MOST_THREADS = 256
 
 # Multiplications that take 5 to 50 ms on one thread: a heavy batch's longest part.
 cdef double PART_WORK = 5e8
+
+# Seconds after which threads that share a prediction's rows end what they do, for signals.
+cdef double LOOK_AFTER = 0.05
 
 cdef struct Instruction
 
@@ -57,11 +60,12 @@ cdef struct Instruction:
 
 
 cdef struct SharedRows:
-    # Of a prediction: each thread does its pieces with an executor of its own.
+    # Of a prediction: each thread does its parts with an executor of its own.
     const Source* xs
     real* y
-    Py_ssize_t size         # rows of a piece
-    void* caller            # the Executor that is asked, which serves signals
+    Py_ssize_t size         # rows of a part
+    Py_ssize_t begin        # the first part's first row
+    double end              # when the caller wants to look for signals
     void* team[MOST_THREADS]
 
 
@@ -123,7 +127,6 @@ cdef class Executor:
     cdef object kept_shapes         # of each kept array: rows (0: the batch's), columns
     cdef object work, x_, t_, labels_, r_, order_, scratch_, lock
     cdef list team              # executors of one thread each that share a prediction's rows
-    cdef object interruption    # what a signal's handler raised meanwhile
     cdef Instruction* program
     cdef Py_ssize_t length, first_update, capacity, n_in, n_out, n_parameters, scratch_step, rows
     cdef Py_ssize_t loss_part, row_work
@@ -449,8 +452,9 @@ cdef class Executor:
     @n_threads.setter
     def n_threads(self, value):
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) \
-                or not 1 <= value <= 256:
-            raise ValueError(f"n_threads must be an integer from 1 to 256; received {value!r}")
+                or not 1 <= value <= MOST_THREADS:
+            raise ValueError(f"n_threads must be an integer from 1 to {MOST_THREADS}; "
+                             f"received {value!r}")
         if self.program:
             self.enter()
             try:
@@ -1057,8 +1061,7 @@ cdef class Executor:
     def predict(self, x, out):
         """Write the output for every row of x into out, (n, n_out) of the plan's dtype.
 
-        Ctrl-C is served while it runs. Afterwards read() tells neither the output nor what only
-        leads to it.
+        Ctrl-C is served while it runs. Afterwards read() tells nothing of this prediction.
         """
         cdef Source xs
         cdef real* y
@@ -1082,9 +1085,11 @@ cdef class Executor:
             with nogil:
                 gather_reals(xs, NULL, 0, xs.rows, y)
             return 0
-        if n_threads > 1 and <double>self.capacity * self.n_parameters <= PART_WORK:
-            return self.predict_together(xs, y, smaller(most, round_up(
-                tiles_of(xs.rows, PIECES * n_threads), WHOLE_ROWS)), n_threads)
+        if n_threads > 1 and most >= WHOLE_ROWS \
+                and <double>self.capacity * self.n_parameters <= PART_WORK:
+            rows = smaller(most, round_up(tiles_of(xs.rows, PARTS_EACH * n_threads), WHOLE_ROWS))
+            if tiles_of(xs.rows, rows) >= 2 * n_threads:
+                return self.predict_together(xs, y, rows, n_threads)
         self.next_signal = clock() + 0.01
         self.mode = flush_denormals()
         try:
@@ -1107,8 +1112,8 @@ cdef class Executor:
     cdef int predict_together(self, const Source* xs, real* y, Py_ssize_t size,
                               int n_threads) except -1:
         # The same by several threads, each with rows of its own: nobody waits for anybody before
-        # the end. (Where weights are so large that each block reads them from memory, threads
-        # had better share a block's matmuls.)
+        # the end, or the next look for signals, when there is no thread at work. (Where weights are
+        # so large that each block reads them from memory, threads had better share its matmuls.)
         cdef SharedRows shared
         cdef int k
         while len(self.team) < n_threads:
@@ -1118,15 +1123,21 @@ cdef class Executor:
         shared.xs = xs
         shared.y = y
         shared.size = size
-        shared.caller = <void*>self
-        self.next_signal = clock() + 0.01
+        shared.begin = 0
         self.mode = flush_denormals()
-        with nogil:
-            share(predict_piece, &shared, <int>tiles_of(xs.rows, size), n_threads)
-        set_float_mode(self.mode)
-        error, self.interruption = self.interruption, None
-        if error is not None:
-            raise error
+        try:
+            with nogil:
+                while True:
+                    shared.end = clock() + LOOK_AFTER
+                    shared.begin += size * share(
+                        predict_part, &shared, <int>tiles_of(xs.rows - shared.begin, size),
+                        n_threads)
+                    if shared.begin >= xs.rows:
+                        break
+                    self.next_signal = 0
+                    self.look_for_signals()
+        finally:
+            set_float_mode(self.mode)
         return 0
 
     cdef void predict_rows(self, const Source* xs, Py_ssize_t at, Py_ssize_t rows,
@@ -1136,18 +1147,6 @@ cdef class Executor:
         self.forward(rows)
         self.y_now = NULL
         self.x_now = self.x_buffer
-
-    cdef bint is_interrupted(self) noexcept nogil:
-        # Has a signal's handler raised something? Then it is kept.
-        if clock() < self.next_signal:
-            return False
-        with gil:
-            try:
-                self.look_for_signals()
-            except BaseException as error:
-                self.interruption = error
-                return True
-        return False
 
     def load(self, x, t=None, r=None, order=None, begin=0, rows=None):
         """Gather one batch, for execute() and read()."""
@@ -1216,14 +1215,12 @@ cdef class Executor:
         return source[at:at + rows * b.cols].reshape(rows, b.cols).copy()
 
 
-cdef int predict_piece(void* context, int thread, int part) noexcept nogil:
-    # One thread's next rows; not 0: the caller has been interrupted.
+cdef int predict_part(void* context, int thread, int part) noexcept nogil:
+    # One thread's next rows; not 0: the caller wants to look for signals.
     cdef const SharedRows* s = <const SharedRows*>context
-    cdef Py_ssize_t at = part * s.size
-    if thread == 0 and part > 0 and (<Executor>s.caller).is_interrupted():
-        return 1
+    cdef Py_ssize_t at = s.begin + part * s.size
     (<Executor>s.team[thread]).predict_rows(s.xs, at, smaller(s.size, s.xs.rows - at), s.y)
-    return 0
+    return thread == 0 and clock() >= s.end
 
 
 # Steps that write_program() chose for few rows: a tiny net's step is mostly choosing what to do.

@@ -99,27 +99,33 @@ static double credit = FIRST_CREDIT;
 
 /* The job: set before the helpers' turns, left alone until none of them is running. */
 typedef struct {
-    nncore_part part; /* shared out beforehand, or else */
-    nncore_work work; /* by who comes first */
+    nncore_part part;               /* dealt out beforehand; or NULL, and */
+    nncore_shared_part shared_part; /* they go to who comes first */
     void *context;
     int parts;
-    int team;        /* threads that share them */
+    int team;        /* threads that do them */
     float_mode mode; /* of the caller: the result does not depend on who does a part */
 } pool_job;
 static pool_job job_now;
-static long next_part; /* of `work`; atomic */
+static long next_part; /* of shared ones; atomic */
+static long stopped;   /* no more of them are to be taken; atomic */
 
-static void do_share(int index)
+/* Does a thread's parts and returns how many. */
+static int do_parts(int index)
 {
+    int done = 0;
     long i;
     if (job_now.part) {
-        for (i = index; i < job_now.parts; i += job_now.team)
+        for (i = index; i < job_now.parts; i += job_now.team, done++)
             job_now.part(job_now.context, (int)i);
-        return;
+        return done;
     }
-    while ((i = atomic_add(&next_part, 1)) < job_now.parts)
-        if (job_now.work(job_now.context, index, (int)i))
-            atomic_store(&next_part, job_now.parts);
+    while (!atomic_load(&stopped) && (i = atomic_add(&next_part, 1)) < job_now.parts) {
+        if (job_now.shared_part(job_now.context, index, (int)i))
+            atomic_store(&stopped, 1);
+        done++;
+    }
+    return done;
 }
 
 static void call(seat *helper)
@@ -154,7 +160,7 @@ static void help(int index)
     for (;;) {
         await_turn(&seats[index], ++turn);
         set_float_mode(job_now.mode);
-        do_share(index);
+        do_parts(index);
         if (atomic_add(&running, -1) == 1) {
             lock_take(&end);
             condition_wake(&done);
@@ -278,11 +284,10 @@ static int prepare(int wanted, double time)
     return n;
 }
 
-/* After a job with help: is it worth it? Without, each helper's part would have taken about as long
-   as the caller's own. */
-static void learn(double time, int helpers, double worked, double waited)
+/* After a job with help: was it worth it? */
+static void learn(double time, double saved, double waited)
 {
-    credit += helpers * worked - waited;
+    credit += saved - waited;
     if (credit < 0) {
         alone_until = time + pause_next;
         pause_next = pause_next * 2 < LONGEST_PAUSE ? pause_next * 2 : LONGEST_PAUSE;
@@ -297,10 +302,11 @@ static void learn(double time, int helpers, double worked, double waited)
 
 static long limit = 0; /* set by nncore_set_num_threads(); 0: none; atomic */
 
-/* Does a job with the helpers there are, or returns 0: there are none, or somebody else has them. */
+/* Does a job with the helpers there are and returns how many parts were done; 0: there are no helpers,
+   or somebody else has them. */
 static int do_together(pool_job wanted)
 {
-    int i, before, helpers = 0, most = (int)atomic_load(&limit);
+    int i, own, done = 0, before, helpers = 0, most = (int)atomic_load(&limit);
     double begun, worked, ended;
 
     if (most < 1 || most > NNCORE_MAX_THREADS)
@@ -318,18 +324,23 @@ static int do_together(pool_job wanted)
         job_now.team = helpers + 1;
         job_now.mode = get_float_mode();
         atomic_store(&next_part, 0);
+        atomic_store(&stopped, 0);
         atomic_store(&running, helpers);
         for (i = 1; i <= helpers; i++)
             call(&seats[i]);
-        do_share(0);
+        own = do_parts(0);
         worked = nncore_seconds() - begun;
         await_helpers();
         ended = nncore_seconds();
+        done = wanted.parts;
+        if (!wanted.part && atomic_load(&next_part) < done)
+            done = (int)atomic_load(&next_part);
+        /* Alone, the others' parts would have taken as long as the caller's, each. */
         if (threads == before) /* Else some were started: that takes its time. */
-            learn(ended, helpers, worked, ended - begun - worked);
+            learn(ended, own ? worked * (done - own) / own : 0, ended - begun - worked);
     }
     lock_give(&use);
-    return helpers;
+    return done;
 }
 
 void nncore_parallel(nncore_part part, void *context, int parts)
@@ -344,17 +355,21 @@ void nncore_parallel(nncore_part part, void *context, int parts)
             part(context, i);
 }
 
-void nncore_share(nncore_work work, void *context, int parts, int threads_wanted)
+int nncore_share(nncore_shared_part part, void *context, int parts, int most)
 {
     pool_job wanted = {0};
-    int i;
-    wanted.work = work;
+    int i, done;
+    wanted.shared_part = part;
     wanted.context = context;
     wanted.parts = parts;
-    wanted.team = threads_wanted < parts ? threads_wanted : parts;
-    if (!do_together(wanted))
-        for (i = 0; i < parts && !work(context, 0, i); i++)
-            ;
+    wanted.team = most < parts ? most : parts;
+    done = do_together(wanted);
+    if (done)
+        return done;
+    for (i = 0; i < parts; i++)
+        if (part(context, 0, i))
+            return i + 1;
+    return parts;
 }
 
 int nncore_pool_size(void)

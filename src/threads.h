@@ -21,12 +21,12 @@ typedef void (*nncore_part)(void *context, int part);
    several parts: the result is the same. */
 void nncore_parallel(nncore_part part, void *context, int parts);
 
-/* Does work(context, thread, i) for every i in 0..parts-1, in this order, on up to `threads` threads,
-   each taking the next one when it has done one: for parts that need not be done by a certain
-   thread. `thread` tells them apart, 0..threads-1; the caller is 0, and others may never come. Once
-   one returns anything but 0, no more are begun. Returns when all that were begun are done. */
-typedef int (*nncore_work)(void *context, int thread, int part);
-void nncore_share(nncore_work work, void *context, int parts, int threads);
+/* The same for parts that need not be done by a certain thread: part(context, thread, i), in this
+   order, by up to `most` threads, each of which takes the next one when it has done one. `thread`
+   tells them apart, 0..most-1; the caller is 0, and others may never come. Once one returns anything
+   but 0 no more are taken. Returns how many were; all of them are done then. */
+typedef int (*nncore_shared_part)(void *context, int thread, int part);
+int nncore_share(nncore_shared_part part, void *context, int parts, int most);
 
 /* Threads that exist now, the caller not counted. */
 int nncore_pool_size(void);

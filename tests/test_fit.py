@@ -1111,7 +1111,7 @@ def test_signals_are_served_while_predicting(quick, n_threads):
     try:
         signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)
         y = model.predict(x, verbose=0)
-        assert len(served) > 2  # and not once, at the end
+        assert len(served) >= 2  # and not once, at the end
         assert all((y[:300] == one).all() for one in served)
         signal.signal(signal.SIGALRM, signal.default_int_handler)
         with pytest.raises(KeyboardInterrupt):

@@ -527,6 +527,36 @@ def test_fit_fork_and_fit_in_the_child(program):
 
 
 @NEEDS_FORK
+def test_a_fork_by_a_signals_handler_while_threads_share_a_prediction(program):
+    code = """
+    warnings.simplefilter("ignore", DeprecationWarning)
+    model = nncore.Sequential([nncore.Input((8,)), nncore.layers.Dense(128, "relu"),
+                               nncore.layers.Dense(128, "relu"), nncore.layers.Dense(4)])
+    model.n_threads = 1
+    rows = rng.normal(size=(500_000, 8)).astype("float32")
+    expected = model.predict(rows)
+    model.n_threads = 3
+    model.predict(rows[:5000])
+    assert _runtime.pool_size() > 0
+    children = []
+
+    def fork(*_):
+        children.append(os.fork())
+        model.predict(rows[:5000])      # with a pool, in the child a new one
+
+    signal.signal(signal.SIGALRM, fork)
+    signal.setitimer(signal.ITIMER_REAL, 0.01)
+    same = (model.predict(rows) == expected).all()
+    assert len(children) == 1
+    if not children[0]:
+        os._exit(0 if same and _runtime.pool_size() > 0 else 1)
+    assert same
+    assert os.waitstatus_to_exitcode(os.waitpid(children[0], 0)[1]) == 0
+    """
+    program(code)
+
+
+@NEEDS_FORK
 def test_a_fork_while_other_threads_have_the_pool_and_the_locks(program):
     code = """
     warnings.simplefilter("ignore", DeprecationWarning)
