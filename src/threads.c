@@ -302,8 +302,8 @@ static void learn(double time, double saved, double waited)
 
 static long limit = 0; /* set by nncore_set_num_threads(); 0: none; atomic */
 
-/* Does a job with the helpers there are and returns how many parts were done; 0: there are no helpers,
-   or somebody else has them. */
+/* Does a job with the helpers there are and returns how many parts were done; 0: there are no
+   helpers, or somebody else has them. */
 static int do_together(pool_job wanted)
 {
     int i, own, done = 0, before, helpers = 0, most = (int)atomic_load(&limit);

@@ -23,8 +23,8 @@ void nncore_parallel(nncore_part part, void *context, int parts);
 
 /* The same for parts that need not be done by a certain thread: part(context, thread, i), in this
    order, by up to `most` threads, each of which takes the next one when it has done one. `thread`
-   tells them apart, 0..most-1; the caller is 0, and others may never come. Once one returns anything
-   but 0 no more are taken. Returns how many were; all of them are done then. */
+   tells them apart, 0..most-1; the caller is 0, and others may never come. Once a part returns
+   anything but 0, threads stop taking more. Returns how many were taken; all of them are done then. */
 typedef int (*nncore_shared_part)(void *context, int thread, int part);
 int nncore_share(nncore_shared_part part, void *context, int parts, int most);
 
