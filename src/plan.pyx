@@ -17,9 +17,11 @@ cdef enum:
     WHOLE_ROWS = 48
 
 # A prediction's rows are shared by threads in so many parts for each of them: who is kept waiting
-# by the system does fewer.
+# by the system does fewer. Predictions may come one by one, and a helper that sleeps takes 50 to
+# 100 microseconds to come: so each thread must have so many times a million multiplications to do.
 cdef enum:
     PARTS_EACH = 8
+    MILLIONS_EACH = 8
     MOST_THREADS = 256
 
 # Multiplications that take 5 to 50 ms on one thread: a heavy batch's longest part.
@@ -1078,7 +1080,8 @@ cdef class Executor:
     cdef int predict_blocks(self, const Source* xs, real* y) except -1:
         # Write the output for every row of xs to y, with a look for signals before each block.
         cdef Py_ssize_t at = 0, rows, most = self.capacity
-        cdef int n_threads = useful_threads(self.threads, xs.rows, self.row_work, 1)
+        cdef int n_threads = useful_threads(self.threads, xs.rows // MILLIONS_EACH,
+                                            self.row_work, 1)
         if xs.rows > most >= WHOLE_ROWS:
             most = most // WHOLE_ROWS * WHOLE_ROWS
         if self.output_is_input:

@@ -786,19 +786,19 @@ def test_rows_that_threads_share_have_the_same_bits(dtype, last):
     """Many rows are predicted by several threads, each with rows of its own."""
     rng = np.random.default_rng(9)
     for n_out in (1, 10) if last != "softmax" else (3, 10, 40):
-        model = net(last=last, n_in=9, n_hidden=70, n_out=n_out, dtype=dtype)
+        model = net(last=last, n_in=9, n_hidden=400, n_out=n_out, dtype=dtype)
         plan = compile_plan(model.layers, "predict")
-        x = 3 * rng.normal(size=(24000, 9)).astype(dtype)
-        x[12345] = np.nan
+        x = 3 * rng.normal(size=(10000, 9)).astype(dtype)
+        x[1234] = np.nan
         one = make_executor(plan, model.parameters, None, batch_size=256)
         whole = np.empty((len(x), n_out), dtype)
         one.predict(x, whole)
-        assert np.isnan(whole[12345]).all()
-        assert np.isfinite(np.delete(whole, 12345, axis=0)).all()
+        assert np.isnan(whole[1234]).all()
+        assert np.isfinite(np.delete(whole, 1234, axis=0)).all()
         shared = make_executor(plan, model.parameters, None, batch_size=256)
         for n_threads in (2, 3, 7):
             shared.n_threads = n_threads
-            for rows in (257, 2000, 2017, 4801, 23999):
+            for rows in (2017, 4801, 9999):
                 # Of other types and strides, too: each thread gathers its own rows.
                 for given in (x, x.astype(np.float64), np.asfortranarray(x), x[::-1]):
                     out = np.full((rows + 1, n_out), -1, dtype)
