@@ -67,7 +67,7 @@ GCC_FLAGS = [
 # Where the compiler knows them (gcc): no copies of functions for callers with constants, which make
 # a wheel 75 KB larger (what gains from one is written twice); and -O2's idea of which functions to
 # inline without being asked (another 60 KB: parts of what prepares the work, not of the work).
-SMALLER = ["-fno-ipa-cp-clone", "--param=max-inline-insns-auto=15"]
+SMALLER = ("-fno-ipa-cp-clone", "--param=max-inline-insns-auto=15")
 ISA_FLAGS = {
     "x86_64_v2": ["-march=x86-64-v2"],
     "x86_64_v3": ["-march=x86-64-v3"],
@@ -211,7 +211,7 @@ class BuildExt(build_ext):
             includes = [sysconfig.get_path("include"), sysconfig.get_path("platinclude")]
             check_compiler(self.compiler.compiler_so, includes, chosen())
             if not failure(self.compiler.compiler_so, ["-Werror", *SMALLER], "int nothing;\n"):
-                self.smaller = tuple(SMALLER)
+                self.smaller = SMALLER
         if self.compiler.compiler_type == "msvc":
             self.choose_windows_compiler()
         self.generate()

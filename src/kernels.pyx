@@ -196,8 +196,8 @@ def update_into(str kind, real[:, ::1] w, const real[:, ::1] g, real[:, ::1] slo
 cdef void* take_scratch(Py_ssize_t numbers, int n_threads) except NULL:
     # Not zeroed: that would cost more than a small matmul.
     cdef void* raw
-    if not 1 <= n_threads <= 256:
-        raise ValueError(f"n_threads must be from 1 to 256; received {n_threads}")
+    if not 1 <= n_threads <= MOST_THREADS:
+        raise ValueError(f"n_threads must be from 1 to {MOST_THREADS}; received {n_threads}")
     raw = malloc(numbers * n_threads * sizeof(real) + 64)
     if not raw:
         raise MemoryError

@@ -67,7 +67,7 @@ cdef struct SharedRows:
     real* y
     Py_ssize_t size         # rows of a part
     Py_ssize_t begin        # the first part's first row
-    double end              # when the caller wants to look for signals
+    double end              # when the caller looks for signals
     void* team[MOST_THREADS]
 
 
@@ -1091,6 +1091,7 @@ cdef class Executor:
         if n_threads > 1 and most >= WHOLE_ROWS \
                 and <double>self.capacity * self.n_parameters <= PART_WORK:
             rows = smaller(most, round_up(tiles_of(xs.rows, PARTS_EACH * n_threads), WHOLE_ROWS))
+            # (Fewer parts would leave threads without work.)
             if tiles_of(xs.rows, rows) >= 2 * n_threads:
                 return self.predict_together(xs, y, rows, n_threads)
         self.next_signal = clock() + 0.01
@@ -1131,13 +1132,12 @@ cdef class Executor:
         try:
             with nogil:
                 while True:
-                    shared.end = clock() + LOOK_AFTER
+                    shared.end = self.next_signal = clock() + LOOK_AFTER
                     shared.begin += size * share(
                         predict_part, &shared, <int>tiles_of(xs.rows - shared.begin, size),
                         n_threads)
                     if shared.begin >= xs.rows:
                         break
-                    self.next_signal = 0
                     self.look_for_signals()
         finally:
             set_float_mode(self.mode)

@@ -73,6 +73,7 @@ cdef class Predictor:
         cdef cnp.ndarray array, out
         cdef Executor e = self.executor
         cdef Source s
+        cdef real* y
         cdef Py_ssize_t rows
         cdef int k, kind
         cdef float_mode mode
@@ -113,21 +114,17 @@ cdef class Predictor:
             s.cols = e.n_in
             s.col_step = s.itemsize
             s.row_step = s.cols * s.itemsize
-            e.y_now = <real*>cnp.PyArray_DATA(out)
+            y = <real*>cnp.PyArray_DATA(out)
             if self.bulk or e.output_is_input:
-                e.predict_blocks(&s, e.y_now)
+                e.predict_blocks(&s, y)
             else:
                 mode = flush_denormals()
                 if rows * larger(self.work, e.n_in) < BRIEF:
-                    e.bind(&s, NULL, 0, rows)
-                    e.forward(rows)
+                    e.predict_rows(&s, 0, rows, y)
                 else:
                     with nogil:
-                        e.bind(&s, NULL, 0, rows)
-                        e.forward(rows)
+                        e.predict_rows(&s, 0, rows, y)
                 set_float_mode(mode)
         finally:
-            e.y_now = NULL
-            e.x_now = e.x_buffer
             nncore_give(&self.busy)
         return out

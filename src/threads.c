@@ -252,7 +252,7 @@ static void after_fork_in_child(void)
 #endif
 
 /* Returns how many of the wanted helpers there are, starting those that are missing. */
-static int prepare(int wanted, double time)
+static int prepare(int wanted, double now)
 {
 #if !defined(_WIN32)
     static int registered = 0;
@@ -261,7 +261,7 @@ static int prepare(int wanted, double time)
     static const condition_type new_condition = CONDITION_INIT;
     int n = (int)threads;
 
-    if (n >= wanted || time < ask_again)
+    if (n >= wanted || now < ask_again)
         return n < wanted ? n : wanted;
 #if !defined(_WIN32)
     if (!registered)
@@ -276,7 +276,7 @@ static int prepare(int wanted, double time)
         next->lock = new_lock;
         next->wake = new_condition;
         if (!thread_start(n + 1)) {
-            ask_again = time + ASK_AGAIN;
+            ask_again = now + ASK_AGAIN;
             break;
         }
     }
@@ -285,11 +285,11 @@ static int prepare(int wanted, double time)
 }
 
 /* After a job with help: was it worth it? */
-static void learn(double time, double saved, double waited)
+static void learn(double now, double saved, double waited)
 {
     credit += saved - waited;
     if (credit < 0) {
-        alone_until = time + pause_next;
+        alone_until = now + pause_next;
         pause_next = pause_next * 2 < LONGEST_PAUSE ? pause_next * 2 : LONGEST_PAUSE;
         credit = FIRST_CREDIT;
         return;
@@ -333,8 +333,8 @@ static int do_together(pool_job wanted)
         await_helpers();
         ended = nncore_seconds();
         done = wanted.parts;
-        if (!wanted.part && atomic_load(&next_part) < done)
-            done = (int)atomic_load(&next_part);
+        if (wanted.shared_part && next_part < done)
+            done = (int)next_part; /* who finds none left counts on: it may be more than there are */
         /* Alone, the others' parts would have taken as long as the caller's, each. */
         if (threads == before) /* Else some were started: that takes its time. */
             learn(ended, own ? worked * (done - own) / own : 0, ended - begun - worked);

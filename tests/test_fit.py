@@ -1098,7 +1098,7 @@ def test_signals_are_served_while_predicting(quick, n_threads):
     """Their handlers run between two blocks, may predict, and an exception ends it all."""
     model = nncore.Sequential([Input((1,)), Dense(64, "relu"), Dense(64, "relu"), Dense(1)])
     model.n_threads = n_threads
-    x = np.zeros((3_000_000, 1), np.float32 if quick else np.int32)
+    x = np.zeros((3_000_000 * n_threads, 1), np.float32 if quick else np.int32)
     model.predict(x[:1], verbose=0)
     model.predict(x[:300], verbose=0)
     assert (model._bulk(x[:300]) is not None) == quick
@@ -1111,7 +1111,7 @@ def test_signals_are_served_while_predicting(quick, n_threads):
     try:
         signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)
         y = model.predict(x, verbose=0)
-        assert len(served) >= 2  # and not once, at the end
+        assert len(served) > 2  # and not once, at the end
         assert all((y[:300] == one).all() for one in served)
         signal.signal(signal.SIGALRM, signal.default_int_handler)
         with pytest.raises(KeyboardInterrupt):
