@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 import time
+import timeit
 import warnings
 
 import numpy as np
@@ -1098,9 +1099,12 @@ def test_signals_are_served_while_predicting(quick, n_threads):
     """Their handlers run between two blocks, may predict, and an exception ends it all."""
     model = nncore.Sequential([Input((1,)), Dense(64, "relu"), Dense(64, "relu"), Dense(1)])
     model.n_threads = n_threads
-    x = np.zeros((3_000_000 * n_threads, 1), np.float32 if quick else np.int32)
+    x = np.zeros((200_000, 1), np.float32 if quick else np.int32)
     model.predict(x[:1], verbose=0)
     model.predict(x[:300], verbose=0)
+    # As many rows as take half a second: threads that share them look every 50 ms.
+    once = min(timeit.repeat(lambda: model.predict(x, verbose=0), number=1, repeat=3))
+    x = np.zeros((min(int(0.5 / once * len(x)), 30_000_000), 1), x.dtype)
     assert (model._bulk(x[:300]) is not None) == quick
     served = []
 
@@ -1113,7 +1117,9 @@ def test_signals_are_served_while_predicting(quick, n_threads):
         y = model.predict(x, verbose=0)
         assert len(served) > 2  # and not once, at the end
         assert all((y[:300] == one).all() for one in served)
+        signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, signal.default_int_handler)
+        signal.setitimer(signal.ITIMER_REAL, 0.1)  # once: not after it has been caught, too
         with pytest.raises(KeyboardInterrupt):
             model.predict(x, verbose=0)
     finally:
