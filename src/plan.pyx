@@ -16,12 +16,10 @@ cdef enum:
 cdef enum:
     WHOLE_ROWS = 48
 
-# A prediction's rows are shared by threads in so many parts for each of them: who is kept waiting
-# by the system does fewer. Predictions may come one by one, and a helper that sleeps takes 50 to
-# 100 microseconds to come: so each thread must have so many times a million multiplications to do.
+# Rows of more than one block are shared by threads in so many parts for each of them: who is kept
+# waiting by the system does fewer.
 cdef enum:
     PARTS_EACH = 8
-    MILLIONS_EACH = 8
     MOST_THREADS = 256
 
 # Multiplications that take 5 to 50 ms on one thread: a heavy batch's longest part.
@@ -1080,20 +1078,15 @@ cdef class Executor:
     cdef int predict_blocks(self, const Source* xs, real* y) except -1:
         # Write the output for every row of xs to y, with a look for signals before each block.
         cdef Py_ssize_t at = 0, rows, most = self.capacity
-        cdef int n_threads = useful_threads(self.threads, xs.rows // MILLIONS_EACH,
-                                            self.row_work, 1)
         if xs.rows > most >= WHOLE_ROWS:
             most = most // WHOLE_ROWS * WHOLE_ROWS
         if self.output_is_input:
             with nogil:
                 gather_reals(xs, NULL, 0, xs.rows, y)
             return 0
-        if n_threads > 1 and most >= WHOLE_ROWS \
-                and <double>self.capacity * self.n_parameters <= PART_WORK:
-            rows = smaller(most, round_up(tiles_of(xs.rows, PARTS_EACH * n_threads), WHOLE_ROWS))
-            # (Fewer parts would leave threads without work.)
-            if tiles_of(xs.rows, rows) >= 2 * n_threads:
-                return self.predict_together(xs, y, rows, n_threads)
+        rows = self.shared_rows(xs.rows)
+        if rows < xs.rows:
+            return self.predict_together(xs, y, rows)
         self.next_signal = clock() + 0.01
         self.mode = flush_denormals()
         try:
@@ -1113,13 +1106,27 @@ cdef class Executor:
             self.activated = 0      # a signal may have come before the softmax
         return 0
 
-    cdef int predict_together(self, const Source* xs, real* y, Py_ssize_t size,
-                              int n_threads) except -1:
+    cdef Py_ssize_t shared_rows(self, Py_ssize_t rows) noexcept nogil:
+        # How many of so many rows are a thread's part; all of them: threads do not share them.
+        cdef int n_threads = useful_threads(self.threads, rows, self.row_work, 1)
+        cdef Py_ssize_t most = self.capacity, size
+        # Weights so large that each block reads them from memory are read once, and threads share
+        # its matmuls.
+        if n_threads < 2 or <double>most * self.n_parameters > PART_WORK:
+            return rows
+        if rows <= most:        # a part each, unless it is half a tile or less
+            size = tiles_of(rows, n_threads)
+            return size if 2 * size > TILE_ROWS else rows
+        size = smaller(most // WHOLE_ROWS * WHOLE_ROWS,
+                       round_up(tiles_of(rows, PARTS_EACH * n_threads), WHOLE_ROWS))
+        # (Fewer parts would leave threads without work.)
+        return size if size > 0 and tiles_of(rows, size) >= 2 * n_threads else rows
+
+    cdef int predict_together(self, const Source* xs, real* y, Py_ssize_t size) except -1:
         # The same by several threads, each with rows of its own: nobody waits for anybody before
-        # the end, or the next look for signals, when there is no thread at work. (Where weights are
-        # so large that each block reads them from memory, threads had better share its matmuls.)
+        # the end, or the next look for signals, when there is no thread at work.
         cdef SharedRows shared
-        cdef int k
+        cdef int k, n_threads = useful_threads(self.threads, xs.rows, self.row_work, 1)
         while len(self.team) < n_threads:
             self.team.append(Executor(self.plan, self.parameters, None, batch_size=self.capacity))
         for k in range(n_threads):

@@ -115,7 +115,7 @@ cdef class Predictor:
             s.col_step = s.itemsize
             s.row_step = s.cols * s.itemsize
             y = <real*>cnp.PyArray_DATA(out)
-            if self.bulk or e.output_is_input:
+            if self.bulk or e.output_is_input or rows > 1 and e.shared_rows(rows) < rows:
                 e.predict_blocks(&s, y)
             else:
                 mode = flush_denormals()

@@ -50,6 +50,16 @@ typedef pthread_cond_t condition_type;
 #define atomic_add(p, v) InterlockedExchangeAdd((volatile long *)(p), (v))
 #endif
 
+/* Is it `was`? Then it is `v` now, and no other thread has been told the same. */
+static int atomic_swap(unsigned long *p, unsigned long was, unsigned long v)
+{
+#if defined(__GNUC__) || defined(__clang__)
+    return __atomic_compare_exchange_n(p, &was, v, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+#else
+    return InterlockedCompareExchange((volatile long *)p, (long)v, (long)was) == (long)was;
+#endif
+}
+
 #if defined(__x86_64__) || defined(__i386__) || defined(_M_X64)
 #include <immintrin.h>
 #define spin_pause() _mm_pause()
@@ -63,10 +73,11 @@ typedef pthread_cond_t condition_type;
    hand-over costs about a microsecond; then the thread sleeps. */
 #define SPINS 4000
 
-/* Where other programs use the processors, a helper may get none for milliseconds, and everybody
-   waits for its part. So an account is kept of the time that help has saved and of the time that was
-   waited for it. Once it is overdrawn, a caller does without help for a while, longer each time that
-   it happens again: the result is the same. In seconds. */
+/* Where other programs use the processors, a helper may get none for milliseconds. One that has not
+   begun is not waited for: the caller takes its parts back. But one that has may lose its processor
+   in the middle, and everybody waits. So an account is kept of the time that help has saved and of
+   the time that calling it and waiting for it took. Once it is overdrawn, a caller does without help
+   for a while, longer each time that it happens again: the result is the same. In seconds. */
 #define FIRST_CREDIT 0.2e-3 /* more than waking a helper takes */
 #define MOST_CREDIT 0.5e-3  /* what was saved long ago says little */
 #define SHORTEST_PAUSE 2e-3
@@ -78,8 +89,9 @@ typedef pthread_cond_t condition_type;
 /* Where a helper waits for work. Only those that a job wants are called: the others sleep on, however
    often the rest of the pool is used. */
 typedef struct {
-    unsigned long turn; /* jobs given to the helper: one more is work; changes while `lock` is held */
-    int asleep;         /* guarded by `lock` */
+    unsigned long turn;  /* counts the jobs that were offered; changes while `lock` is held */
+    unsigned long taken; /* the last that the helper began or its caller took back; atomic */
+    int asleep;          /* guarded by `lock` */
     lock_type lock;
     condition_type wake;
     char apart[128]; /* no two helpers look at one cache line */
@@ -89,7 +101,7 @@ typedef struct {
 static lock_type use = LOCK_INIT;
 static lock_type end = LOCK_INIT;        /* guards the wait for `running` to be 0 */
 static condition_type done = CONDITION_INIT;
-static long running = 0;                 /* helpers that still work; atomic */
+static long running = 0;                 /* helpers that have not done their parts; atomic */
 static long threads = 0;                 /* that exist; atomic */
 static seat seats[NNCORE_MAX_THREADS];   /* of helpers 1, 2, ...; the caller is 0 */
 static double ask_again = 0;             /* when thread_start() may be tried */
@@ -97,7 +109,8 @@ static double alone_until = 0;           /* the end of the pause without help */
 static double pause_next = SHORTEST_PAUSE;
 static double credit = FIRST_CREDIT;
 
-/* The job: set before the helpers' turns, left alone until none of them is running. */
+/* The job: set before the helpers' turns; left alone until each of them has either done its parts or
+   lost them to the caller. */
 typedef struct {
     nncore_part part;               /* dealt out beforehand; or NULL, and */
     nncore_shared_part shared_part; /* they go to who comes first */
@@ -128,6 +141,12 @@ static int do_parts(int index)
     return done;
 }
 
+/* Who gets the last offer, the helper or its caller? One of them is told yes. */
+static int take_turn(seat *helper, unsigned long turn)
+{
+    return atomic_swap(&helper->taken, turn - 1, turn);
+}
+
 static void call(seat *helper)
 {
     lock_take(&helper->lock);
@@ -137,28 +156,34 @@ static void call(seat *helper)
     lock_give(&helper->lock);
 }
 
-static void await_turn(seat *mine, unsigned long turn)
+/* Waits for another offer than the last one that the helper has seen, and returns it. */
+static unsigned long await_turn(seat *mine, unsigned long seen)
 {
+    unsigned long turn;
     int spins;
     for (spins = 0; spins < SPINS; spins++) {
-        if (atomic_load(&mine->turn) == turn)
-            return;
+        turn = atomic_load(&mine->turn);
+        if (turn != seen)
+            return turn;
         spin_pause();
     }
     lock_take(&mine->lock);
     mine->asleep = 1;
-    while (mine->turn != turn)
+    while ((turn = mine->turn) == seen)
         condition_wait(&mine->wake, &mine->lock);
     mine->asleep = 0;
     lock_give(&mine->lock);
+    return turn;
 }
 
 static void help(int index)
 {
-    /* It cannot miss a turn: the next one is given after it has done this one. */
+    /* Offers that came and were taken back while it slept it never sees. */
     unsigned long turn = 0;
     for (;;) {
-        await_turn(&seats[index], ++turn);
+        turn = await_turn(&seats[index], turn);
+        if (!take_turn(&seats[index], turn))
+            continue;
         set_float_mode(job_now.mode);
         do_parts(index);
         if (atomic_add(&running, -1) == 1) {
@@ -271,7 +296,7 @@ static int prepare(int wanted, double now)
 #endif
     for (; n < wanted; n++) {
         seat *next = &seats[n + 1];
-        next->turn = 0;
+        next->turn = next->taken = 0;
         next->asleep = 0;
         next->lock = new_lock;
         next->wake = new_condition;
@@ -285,9 +310,9 @@ static int prepare(int wanted, double now)
 }
 
 /* After a job with help: was it worth it? */
-static void learn(double now, double saved, double waited)
+static void learn(double now, double saved, double cost)
 {
-    credit += saved - waited;
+    credit += saved - cost;
     if (credit < 0) {
         alone_until = now + pause_next;
         pause_next = pause_next * 2 < LONGEST_PAUSE ? pause_next * 2 : LONGEST_PAUSE;
@@ -296,7 +321,7 @@ static void learn(double now, double saved, double waited)
     }
     if (credit > MOST_CREDIT)
         credit = MOST_CREDIT;
-    if (pause_next > SHORTEST_PAUSE)
+    if (saved > cost && pause_next > SHORTEST_PAUSE)
         pause_next *= 0.9;
 }
 
@@ -307,7 +332,7 @@ static long limit = 0; /* set by nncore_set_num_threads(); 0: none; atomic */
 static int do_together(pool_job wanted)
 {
     int i, own, done = 0, before, helpers = 0, most = (int)atomic_load(&limit);
-    double begun, worked, ended;
+    double begun, called, worked, ended;
 
     if (most < 1 || most > NNCORE_MAX_THREADS)
         most = NNCORE_MAX_THREADS;
@@ -328,8 +353,14 @@ static int do_together(pool_job wanted)
         atomic_store(&running, helpers);
         for (i = 1; i <= helpers; i++)
             call(&seats[i]);
+        called = nncore_seconds();
         own = do_parts(0);
-        worked = nncore_seconds() - begun;
+        for (i = 1; i <= helpers; i++)
+            if (take_turn(&seats[i], seats[i].turn)) {
+                own += do_parts(i);
+                atomic_add(&running, -1);
+            }
+        worked = nncore_seconds();
         await_helpers();
         ended = nncore_seconds();
         done = wanted.parts;
@@ -337,7 +368,8 @@ static int do_together(pool_job wanted)
             done = (int)next_part; /* who finds none left counts on: it may be more than there are */
         /* Alone, the others' parts would have taken as long as the caller's, each. */
         if (threads == before) /* Else some were started: that takes its time. */
-            learn(ended, own ? worked * (done - own) / own : 0, ended - begun - worked);
+            learn(ended, own ? (worked - called) * (done - own) / own : 0,
+                  called - begun + ended - worked);
     }
     lock_give(&use);
     return done;

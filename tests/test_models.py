@@ -597,6 +597,30 @@ def test_the_number_of_threads_reaches_predictions():
         nncore.set_num_threads(before)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_rows_of_a_block_that_threads_share_have_the_same_bits(dtype):
+    model = nncore.Sequential(
+        [
+            Input((70,)),
+            Dense(500, "relu", dtype=dtype),
+            Dense(400, "tanh", dtype=dtype),
+            Dense(5, "softmax", dtype=dtype),
+        ]
+    )
+    x = np.random.default_rng(0).normal(size=(256, 70))
+    model.n_threads = 1
+    expected = model.predict(x)
+    for n in (2, 3, 7):
+        model.n_threads = n
+        for rows in (1, 6, 12, 13, 14, 100, 255, 256):  # around a tile's; a part that is shorter
+            for given in (x[:rows], np.asfortranarray(x)[:rows]):
+                np.testing.assert_array_equal(model.predict(given), expected[:rows])
+    model.set_weights([w / 2 for w in model.get_weights()])
+    shared = model.predict(x)
+    model.n_threads = 1
+    np.testing.assert_array_equal(shared, model.predict(x))
+
+
 def test_the_first_prediction_of_a_model_may_come_from_several_threads():
     """One of them builds it."""
     x = np.random.default_rng(0).normal(size=(5, 6))

@@ -24,6 +24,10 @@ static int flaky_create(pthread_t *thread, const pthread_attr_t *attributes,
 #define MOST_PARTS 13
 
 static long refusals = 0; /* threads that the system is still to refuse; atomic */
+static long delays = 0;   /* threads that are still to begin when late_threads() says so; atomic */
+static int late = 0;
+static void *(*late_start)(void *);
+static void *late_argument[MOST_PARTS];
 
 static int flaky_create(pthread_t *thread, const pthread_attr_t *attributes,
                         void *(*start)(void *), void *argument)
@@ -31,6 +35,12 @@ static int flaky_create(pthread_t *thread, const pthread_attr_t *attributes,
     if (atomic_load(&refusals) > 0) {
         atomic_add(&refusals, -1);
         return 11; /* EAGAIN */
+    }
+    if (atomic_load(&delays) > 0) {
+        atomic_add(&delays, -1);
+        late_start = start;
+        late_argument[late++] = argument;
+        return 0;
     }
     return pthread_create(thread, attributes, start, argument);
 }
@@ -234,31 +244,17 @@ static void no_threads_to_be_had(void)
     ask_again = 0;
 }
 
-/* The helpers that a job does not want do not notice it: they sleep on. */
+/* The helpers that a job does not want are not called: they sleep on. */
 static void others_sleep(void)
 {
-    int k, i;
-    for (i = 1; i <= 3; i++)
-        for (k = 0;; k++) {
-            int asleep;
-            lock_take(&seats[i].lock);
-            asleep = seats[i].asleep;
-            lock_give(&seats[i].lock);
-            if (asleep)
-                break;
-            if (k > 5000)
-                fail("a helper that does not fall asleep");
-            pause_for(1000);
-        }
-    for (k = 0; k < 1000; k++) {
+    unsigned long second = seats[2].turn, third = seats[3].turn;
+    int k;
+    if (second < 1 || third < 1)
+        fail("helpers that were never called");
+    for (k = 0; k < 1000; k++)
         run_job(2, 0);
-        for (i = 2; i <= 3; i++) {
-            lock_take(&seats[i].lock);
-            if (!seats[i].asleep)
-                fail("a helper that was woken for a job without it");
-            lock_give(&seats[i].lock);
-        }
-    }
+    if (seats[2].turn != second || seats[3].turn != third)
+        fail("a helper that was called for a job without it");
 }
 
 /* A part waits until another thread has one, too. */
@@ -277,12 +273,50 @@ static int wait_for_another(void *context, int thread, int part)
     return 0;
 }
 
+static int all;
+
+static void wait_for_all(void *context, int part)
+{
+    double end = nncore_seconds() + 20;
+    (void)context;
+    (void)part;
+    atomic_add(&arrived, 1);
+    while (atomic_load(&arrived) < all)
+        if (nncore_seconds() > end)
+            fail("a helper that has not come");
+}
+
 static void others_take_parts(void)
 {
     atomic_store(&arrived, 0);
     alone_until = 0;
     if (nncore_share(wait_for_another, 0, 4, 3) != 4)
         fail("parts that were left");
+}
+
+/* Nobody waits for helpers that do not come; when they do come, they find what is offered then. */
+static void late_helpers(void)
+{
+    pthread_t thread;
+    int k, i, before = nncore_pool_size();
+    atomic_store(&delays, 2);
+    for (k = 0; k < 100; k++) {
+        alone_until = 0;
+        run_job(before + 3, k % 2);
+        run_shared(MOST_PARTS, before + 3, MOST_PARTS);
+    }
+    if (nncore_pool_size() != before + 2 || late != 2)
+        fail("helpers that are late");
+    for (i = 1; i <= before + 2; i++)
+        if (seats[i].turn < 100 || atomic_load(&seats[i].taken) != seats[i].turn)
+            fail("an offer that nobody took");
+    for (i = 0; i < late; i++)
+        if (pthread_create(&thread, 0, late_start, late_argument[i]))
+            fail("a thread of the test");
+    arrived = 0;
+    all = before + 3;
+    alone_until = 0;
+    nncore_parallel(wait_for_all, 0, all);
 }
 
 /* The account: what was waited for is paid from what was saved; overdrawn, it ends help for a while,
@@ -354,6 +388,7 @@ int main(int argc, char **argv)
     others_sleep();
     the_limit_holds();
     others_take_parts();
+    late_helpers();
     the_account();
     if (forks)
         pthread_create(&other, 0, forker, 0);
