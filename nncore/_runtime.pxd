@@ -1,8 +1,9 @@
 # What the core modules take from the runtime: one thread pool and one clock for all of them, and
 # what the processor is like.
 
-cdef void parallel(void (*part)(void*, int) noexcept nogil, void* context,
-                   int parts) noexcept nogil
+# Both return 0, with nothing done, where nobody helps.
+cdef int parallel(void (*part)(void*, int) noexcept nogil, void* context,
+                  int parts) noexcept nogil
 cdef int share(int (*part)(void*, int, int) noexcept nogil, void* context, int parts,
                int most) noexcept nogil
 cdef double seconds() noexcept nogil

@@ -2,7 +2,7 @@
 # The part that exists once in a process, whatever the instruction set: threads, CPU, clock.
 
 cdef extern from "threads.h" nogil:
-    void nncore_parallel(void (*part)(void*, int) noexcept nogil, void* context, int parts)
+    int nncore_parallel(void (*part)(void*, int) noexcept nogil, void* context, int parts)
     int nncore_share(int (*part)(void*, int, int) noexcept nogil, void* context, int parts,
                      int most)
     int nncore_pool_size()
@@ -25,9 +25,9 @@ cdef extern from "_built.h":
     const char* NNCORE_BUILT_ISAS
 
 
-cdef void parallel(void (*part)(void*, int) noexcept nogil, void* context,
-                   int parts) noexcept nogil:
-    nncore_parallel(part, context, parts)
+cdef int parallel(void (*part)(void*, int) noexcept nogil, void* context,
+                  int parts) noexcept nogil:
+    return nncore_parallel(part, context, parts)
 
 
 cdef int share(int (*part)(void*, int, int) noexcept nogil, void* context, int parts,

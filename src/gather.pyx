@@ -156,15 +156,13 @@ cdef void gather_by_threads(const Source* s, const long long* order, Py_ssize_t 
     # gather_reals() by as many threads as have GATHERED numbers each to do, at most n_threads.
     cdef Gathering g
     g.n_threads = <int>smaller(n_threads, rows * s.cols // GATHERED)
-    if g.n_threads <= 1:
-        gather_reals(s, order, begin, rows, out)
-        return
     g.s = s
     g.order = order
     g.begin = begin
     g.rows = rows
     g.out = out
-    parallel(gather_part, &g, g.n_threads)
+    if not parallel(gather_part, &g, g.n_threads):
+        gather_reals(s, order, begin, rows, out)
 
 
 cdef int source_code(cnp.ndarray a) noexcept:

@@ -1054,9 +1054,9 @@ cdef void multiply(Matmul* mm) noexcept nogil:
     cdef Py_ssize_t first = 0
     if mm.n_threads > 1:
         mm.n_threads = useful_threads(mm.n_threads, mm.m, mm.n, mm.k)
-    if mm.n_threads > 1:
-        parallel(multiply_part, mm, mm.n_threads)
-    elif mm.narrow:
+    if mm.n_threads > 1 and parallel(multiply_part, mm, mm.n_threads):
+        return
+    if mm.narrow:
         multiply_narrow_range(mm, 0, mm.m, mm.scratch)
     elif is_small(mm):
         if has_rows_in_lanes(mm):

@@ -1077,9 +1077,7 @@ cdef class Executor:
 
     cdef int predict_blocks(self, const Source* xs, real* y) except -1:
         # Write the output for every row of xs to y, with a look for signals before each block.
-        cdef Py_ssize_t at = 0, rows, most = self.capacity
-        if xs.rows > most >= WHOLE_ROWS:
-            most = most // WHOLE_ROWS * WHOLE_ROWS
+        cdef Py_ssize_t at = 0, rows, most = self.block_rows(xs.rows)
         if self.output_is_input:
             with nogil:
                 gather_reals(xs, NULL, 0, xs.rows, y)
@@ -1106,6 +1104,12 @@ cdef class Executor:
             self.activated = 0      # a signal may have come before the softmax
         return 0
 
+    cdef Py_ssize_t block_rows(self, Py_ssize_t rows) noexcept nogil:
+        # How many of so many rows one thread predicts at once.
+        if rows > self.capacity >= WHOLE_ROWS:
+            return self.capacity // WHOLE_ROWS * WHOLE_ROWS
+        return smaller(rows, self.capacity)
+
     cdef Py_ssize_t shared_rows(self, Py_ssize_t rows) noexcept nogil:
         # How many of so many rows are a thread's part; all of them: threads do not share them.
         cdef int n_threads = useful_threads(self.threads, rows, self.row_work, 1)
@@ -1117,16 +1121,17 @@ cdef class Executor:
         if rows <= most:        # a part each, unless it is half a tile or less
             size = tiles_of(rows, n_threads)
             return size if 2 * size > TILE_ROWS else rows
-        size = smaller(most // WHOLE_ROWS * WHOLE_ROWS,
+        size = smaller(self.block_rows(rows),
                        round_up(tiles_of(rows, PARTS_EACH * n_threads), WHOLE_ROWS))
         # (Fewer parts would leave threads without work.)
-        return size if size > 0 and tiles_of(rows, size) >= 2 * n_threads else rows
+        return size if tiles_of(rows, size) >= 2 * n_threads else rows
 
     cdef int predict_together(self, const Source* xs, real* y, Py_ssize_t size) except -1:
         # The same by several threads, each with rows of its own: nobody waits for anybody before
         # the end, or the next look for signals, when there is no thread at work.
         cdef SharedRows shared
-        cdef int k, n_threads = useful_threads(self.threads, xs.rows, self.row_work, 1)
+        cdef Py_ssize_t rows
+        cdef int k, taken, n_threads = useful_threads(self.threads, xs.rows, self.row_work, 1)
         while len(self.team) < n_threads:
             self.team.append(Executor(self.plan, self.parameters, None, batch_size=self.capacity))
         for k in range(n_threads):
@@ -1135,14 +1140,21 @@ cdef class Executor:
         shared.y = y
         shared.size = size
         shared.begin = 0
+        shared.end = 0
         self.mode = flush_denormals()
         try:
             with nogil:
                 while True:
-                    shared.end = self.next_signal = clock() + LOOK_AFTER
-                    shared.begin += size * share(
-                        predict_part, &shared, <int>tiles_of(xs.rows - shared.begin, size),
-                        n_threads)
+                    if clock() >= shared.end:
+                        shared.end = self.next_signal = clock() + LOOK_AFTER
+                    rows = xs.rows - shared.begin
+                    taken = share(predict_part, &shared, <int>tiles_of(rows, size), n_threads)
+                    if taken:
+                        shared.begin += taken * size
+                    else:
+                        rows = self.block_rows(rows)
+                        (<Executor>shared.team[0]).predict_rows(xs, shared.begin, rows, y)
+                        shared.begin += rows
                     if shared.begin >= xs.rows:
                         break
                     self.look_for_signals()

@@ -73,6 +73,19 @@ static int atomic_swap(unsigned long *p, unsigned long was, unsigned long v)
    hand-over costs about a microsecond; then the thread sleeps. */
 #define SPINS 4000
 
+/* The processor that this thread is on now; -1: nobody knows. Two threads that wait for each other on
+   one had better not spin. */
+static long processor(void)
+{
+#if defined(_WIN32)
+    return (long)GetCurrentProcessorNumber();
+#elif defined(__linux__)
+    return sched_getcpu();
+#else
+    return -1;
+#endif
+}
+
 /* Where other programs use the processors, a helper may get none for milliseconds. One that has not
    begun is not waited for: the caller takes its parts back. But one that has may lose its processor
    in the middle, and everybody waits. So an account is kept of the time that help has saved and of
@@ -118,10 +131,12 @@ typedef struct {
     int parts;
     int team;        /* threads that do them */
     float_mode mode; /* of the caller: the result does not depend on who does a part */
+    long processor;  /* of the caller, as it begins */
 } pool_job;
 static pool_job job_now;
 static long next_part; /* of shared ones; atomic */
 static long stopped;   /* no more of them are to be taken; atomic */
+static long beside_caller; /* a helper is on the caller's processor; atomic */
 
 /* Does a thread's parts and returns how many. */
 static int do_parts(int index)
@@ -157,11 +172,10 @@ static void call(seat *helper)
 }
 
 /* Waits for another offer than the last one that the helper has seen, and returns it. */
-static unsigned long await_turn(seat *mine, unsigned long seen)
+static unsigned long await_turn(seat *mine, unsigned long seen, int spins)
 {
     unsigned long turn;
-    int spins;
-    for (spins = 0; spins < SPINS; spins++) {
+    for (; spins > 0; spins--) {
         turn = atomic_load(&mine->turn);
         if (turn != seen)
             return turn;
@@ -180,10 +194,16 @@ static void help(int index)
 {
     /* Offers that came and were taken back while it slept it never sees. */
     unsigned long turn = 0;
+    int spins = SPINS;
     for (;;) {
-        turn = await_turn(&seats[index], turn);
+        turn = await_turn(&seats[index], turn, spins);
         if (!take_turn(&seats[index], turn))
             continue;
+        spins = SPINS;
+        if (job_now.processor >= 0 && job_now.processor == processor()) {
+            spins = 0;
+            atomic_store(&beside_caller, 1);
+        }
         set_float_mode(job_now.mode);
         do_parts(index);
         if (atomic_add(&running, -1) == 1) {
@@ -197,7 +217,7 @@ static void help(int index)
 static void await_helpers(void)
 {
     int spins;
-    for (spins = 0; spins < SPINS; spins++) {
+    for (spins = 0; spins < SPINS && !atomic_load(&beside_caller); spins++) {
         if (!atomic_load(&running))
             return;
         spin_pause();
@@ -332,7 +352,7 @@ static long limit = 0; /* set by nncore_set_num_threads(); 0: none; atomic */
 static int do_together(pool_job wanted)
 {
     int i, own, done = 0, before, helpers = 0, most = (int)atomic_load(&limit);
-    double begun, called, worked, ended;
+    double begun, called, worked, ended, saved = 0;
 
     if (most < 1 || most > NNCORE_MAX_THREADS)
         most = NNCORE_MAX_THREADS;
@@ -348,6 +368,8 @@ static int do_together(pool_job wanted)
         job_now = wanted;
         job_now.team = helpers + 1;
         job_now.mode = get_float_mode();
+        job_now.processor = processor();
+        atomic_store(&beside_caller, 0);
         atomic_store(&next_part, 0);
         atomic_store(&stopped, 0);
         atomic_store(&running, helpers);
@@ -366,42 +388,34 @@ static int do_together(pool_job wanted)
         done = wanted.parts;
         if (wanted.shared_part && next_part < done)
             done = (int)next_part; /* who finds none left counts on: it may be more than there are */
-        /* Alone, the others' parts would have taken as long as the caller's, each. */
+        /* Alone, the others' parts would have taken as long as the caller's, each; and no longer on
+           the caller's processor, where it did nothing meanwhile. */
+        if (own && !atomic_load(&beside_caller))
+            saved = (worked - called) * (done - own) / own;
         if (threads == before) /* Else some were started: that takes its time. */
-            learn(ended, own ? (worked - called) * (done - own) / own : 0,
-                  called - begun + ended - worked);
+            learn(ended, saved, called - begun + ended - worked);
     }
     lock_give(&use);
     return done;
 }
 
-void nncore_parallel(nncore_part part, void *context, int parts)
+int nncore_parallel(nncore_part part, void *context, int parts)
 {
     pool_job wanted = {0};
-    int i;
     wanted.part = part;
     wanted.context = context;
     wanted.parts = wanted.team = parts;
-    if (!do_together(wanted))
-        for (i = 0; i < parts; i++)
-            part(context, i);
+    return do_together(wanted);
 }
 
 int nncore_share(nncore_shared_part part, void *context, int parts, int most)
 {
     pool_job wanted = {0};
-    int i, done;
     wanted.shared_part = part;
     wanted.context = context;
     wanted.parts = parts;
     wanted.team = most < parts ? most : parts;
-    done = do_together(wanted);
-    if (done)
-        return done;
-    for (i = 0; i < parts; i++)
-        if (part(context, 0, i))
-            return i + 1;
-    return parts;
+    return do_together(wanted);
 }
 
 int nncore_pool_size(void)

@@ -16,10 +16,12 @@
 typedef void (*nncore_part)(void *context, int part);
 
 /* Runs part(context, i) for every i in 0..parts-1, on up to `parts` threads, the caller's
-   among them, and returns when all are done. While another caller uses the pool, when a thread
-   cannot be started, and beyond the limit that nncore_set_num_threads() set, a thread does
-   several parts: the result is the same. */
-void nncore_parallel(nncore_part part, void *context, int parts);
+   among them, and returns `parts` when all are done. Beyond the limit that nncore_set_num_threads()
+   set, and where fewer threads can be had, one does several parts: the result is the same.
+   Returns 0, with nothing done, where nobody helps (one part, a limit of one thread, no thread to be
+   had, another caller who uses the pool, or a pause after help that did not pay): the caller
+   does the work, in the way that is best for one thread. */
+int nncore_parallel(nncore_part part, void *context, int parts);
 
 /* The same for parts that need not be done by a certain thread: part(context, thread, i), in this
    order, by up to `most` threads, each of which takes the next one when it has done one. `thread`

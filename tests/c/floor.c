@@ -208,6 +208,15 @@ typedef struct {
     long total; /* of nested work */
 } work;
 
+/* Who gets no help does the parts alone. */
+static void in_parts(nncore_part part, void *context, int parts)
+{
+    int i;
+    if (!nncore_parallel(part, context, parts))
+        for (i = 0; i < parts; i++)
+            part(context, i);
+}
+
 static void count(void *context, int part)
 {
     ((work *)context)->done[part]++;
@@ -217,7 +226,7 @@ static void nest(void *context, int part)
 {
     work inner = {{0}, 0, 0};
     int i;
-    nncore_parallel(count, &inner, 3);
+    in_parts(count, &inner, 3);
     for (i = 0; i < 3; i++)
         ((work *)context)->done[part] += inner.done[i];
 }
@@ -228,6 +237,15 @@ static int count_shared(void *context, int thread, int part)
     work *w = context;
     w->done[part]++;
     return part == w->parts - 1 || thread < 0 || thread > 2;
+}
+
+static void in_turn(work *w, int parts, int most)
+{
+    int i;
+    if (!nncore_share(count_shared, w, parts, most))
+        for (i = 0; i < parts; i++)
+            if (count_shared(w, 0, i))
+                return;
 }
 
 static int all_are(const work *w, int parts, int value)
@@ -244,7 +262,7 @@ THREAD_FUNCTION(caller)
     work *w = argument;
     int round;
     for (round = 0; round < ROUNDS; round++)
-        nncore_parallel(count, w, w->parts);
+        in_parts(count, w, w->parts);
     THREAD_END;
 }
 
@@ -257,29 +275,29 @@ static void test_threads(void)
 
     CHECK(nncore_cpu_count() >= 1 && nncore_cpu_count() <= NNCORE_MAX_THREADS, "%d",
           nncore_cpu_count());
-    nncore_parallel(count, &one, 1);
-    nncore_parallel(count, &one, 0);
+    in_parts(count, &one, 1);
+    in_parts(count, &one, 0);
     CHECK(all_are(&one, 1, 1), "one part");
     CHECK(nncore_pool_size() == 0, "%d threads before work for two", nncore_pool_size());
     for (parts = 2; parts <= MOST_PARTS; parts++) {
         work w = {{0}, 0, 0};
         for (round = 0; round < ROUNDS / MOST_PARTS; round++)
-            nncore_parallel(count, &w, parts);
+            in_parts(count, &w, parts);
         CHECK(all_are(&w, parts, ROUNDS / MOST_PARTS), "%d parts", parts);
         CHECK(nncore_pool_size() <= parts - 1, "%d threads for %d parts", nncore_pool_size(), parts);
     }
     CHECK(nncore_pool_size() >= 1, "no thread was started");
     for (round = 0; round < ROUNDS; round++) {
         work w = {{0}, 4, 0}, all = {{0}, 0, 0};
-        nncore_share(count_shared, &w, MOST_PARTS, 1);
+        in_turn(&w, MOST_PARTS, 1);
         CHECK(all_are(&w, 4, 1), "parts after the end, by one thread");
-        nncore_share(count_shared, &w, MOST_PARTS, 3);
+        in_turn(&w, MOST_PARTS, 3);
         for (i = 0; i < 4; i++)
             CHECK(w.done[i] == 2, "part %d of those before the end", i);
-        nncore_share(count_shared, &all, MOST_PARTS, 3);
+        in_turn(&all, MOST_PARTS, 3);
         CHECK(all_are(&all, MOST_PARTS, 1), "shared parts");
     }
-    nncore_parallel(nest, &nested, 4);
+    in_parts(nest, &nested, 4);
     CHECK(all_are(&nested, 4, 3), "work that asks for help in its parts");
     for (i = 0; i < 8; i++) {
         memset(&each[i], 0, sizeof each[i]);
@@ -310,11 +328,11 @@ static void test_fork(void)
     child = fork();
     if (child == 0) {
         int none = nncore_pool_size() == 0;
-        nncore_parallel(count, &w, 3);
+        in_parts(count, &w, 3);
         _exit(none && all_are(&w, 3, 1) ? 0 : 1);
     }
     CHECK(child > 0 && waitpid(child, &status, 0) == child && status == 0, "status %d", status);
-    nncore_parallel(count, &w, 3);
+    in_parts(count, &w, 3);
     CHECK(all_are(&w, 3, 1), "the parent, after a fork");
     printf("fork: done\n");
 }
