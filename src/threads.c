@@ -26,6 +26,9 @@ typedef CONDITION_VARIABLE condition_type;
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#endif
 
 typedef pthread_mutex_t lock_type;
 typedef pthread_cond_t condition_type;
@@ -73,8 +76,11 @@ static int atomic_swap(unsigned long *p, unsigned long was, unsigned long v)
    hand-over costs about a microsecond; then the thread sleeps. */
 #define SPINS 4000
 
-/* The processor that this thread is on now; -1: nobody knows. Two threads that wait for each other on
-   one had better not spin. */
+#if defined(__linux__)
+static __thread long own_number = 0; /* of this thread, for the system */
+#endif
+
+/* The processor that this thread is on now; -1: nobody knows. */
 static long processor(void)
 {
 #if defined(_WIN32)
@@ -86,15 +92,47 @@ static long processor(void)
 #endif
 }
 
+/* Linux may wake a helper on its caller's processor though others are idle (on a virtual machine it did
+   so 19 times of 20, a millisecond after the last job), and leave it there for milliseconds. So the helper
+   asks for any other that its caller may use, before it begins: until then the caller can take the parts
+   back. */
+static void leave_processor(long taken, long caller)
+{
+#if defined(__linux__)
+    cpu_set_t others;
+    if (sched_getaffinity((pid_t)caller, sizeof others, &others))
+        return;
+    CPU_CLR((size_t)taken, &others);
+    if (CPU_COUNT(&others))
+        sched_setaffinity(0, sizeof others, &others);
+#else
+    (void)taken, (void)caller;
+#endif
+}
+
+/* For leave_processor(). */
+static long thread_number(void)
+{
+#if defined(__linux__)
+    if (!own_number)
+        own_number = syscall(SYS_gettid);
+    return own_number;
+#else
+    return 0;
+#endif
+}
+
 /* Where other programs use the processors, a helper may get none for milliseconds. One that has not
    begun is not waited for: the caller takes its parts back. But one that has may lose its processor
    in the middle, and everybody waits. So an account is kept of the time that help has saved and of
    the time that calling it and waiting for it took. Once it is overdrawn, a caller does without help
    for a while, longer each time that it happens again: the result is the same. In seconds. */
 #define FIRST_CREDIT 0.2e-3 /* more than waking a helper takes */
-#define MOST_CREDIT 0.5e-3  /* what was saved long ago says little */
+#define MOST_CREDIT 5e-3    /* what was saved long ago says little */
 #define SHORTEST_PAUSE 2e-3
-#define LONGEST_PAUSE 0.2
+#define LONGEST_PAUSE 0.5
+#define LONGER 4    /* is the next pause; but */
+#define CALM 200e-3 /* once so much more has been saved than spent, a third as long */
 
 /* Where the system gives no more threads, the pool asks again after so many seconds. */
 #define ASK_AGAIN 1.0
@@ -131,12 +169,12 @@ typedef struct {
     int parts;
     int team;        /* threads that do them */
     float_mode mode; /* of the caller: the result does not depend on who does a part */
-    long processor;  /* of the caller, as it begins */
 } pool_job;
 static pool_job job_now;
 static long next_part; /* of shared ones; atomic */
 static long stopped;   /* no more of them are to be taken; atomic */
-static long beside_caller; /* a helper is on the caller's processor; atomic */
+static long callers_number, callers_processor; /* as it began; atomic */
+static long beside_caller; /* a helper is on it, too; atomic */
 
 /* Does a thread's parts and returns how many. */
 static int do_parts(int index)
@@ -194,16 +232,22 @@ static void help(int index)
 {
     /* Offers that came and were taken back while it slept it never sees. */
     unsigned long turn = 0;
+    long here, callers;
     int spins = SPINS;
     for (;;) {
         turn = await_turn(&seats[index], turn, spins);
+        here = processor();
+        callers = atomic_load(&callers_processor);
+        if (here == callers && here >= 0) {
+            leave_processor(here, atomic_load(&callers_number));
+            here = processor();
+        }
         if (!take_turn(&seats[index], turn))
             continue;
-        spins = SPINS;
-        if (job_now.processor >= 0 && job_now.processor == processor()) {
-            spins = 0;
+        /* Two that wait for each other on one processor had better not spin. */
+        spins = here == callers && here >= 0 ? 0 : SPINS;
+        if (!spins)
             atomic_store(&beside_caller, 1);
-        }
         set_float_mode(job_now.mode);
         do_parts(index);
         if (atomic_add(&running, -1) == 1) {
@@ -283,6 +327,9 @@ static void after_fork_in_child(void)
 {
     static const lock_type new_lock = LOCK_INIT;
     static const condition_type new_condition = CONDITION_INIT;
+#if defined(__linux__)
+    own_number = 0;
+#endif
     use = new_lock;
     end = new_lock;
     done = new_condition;
@@ -335,14 +382,16 @@ static void learn(double now, double saved, double cost)
     credit += saved - cost;
     if (credit < 0) {
         alone_until = now + pause_next;
-        pause_next = pause_next * 2 < LONGEST_PAUSE ? pause_next * 2 : LONGEST_PAUSE;
+        pause_next = LONGER * pause_next < LONGEST_PAUSE ? LONGER * pause_next : LONGEST_PAUSE;
         credit = FIRST_CREDIT;
         return;
     }
     if (credit > MOST_CREDIT)
         credit = MOST_CREDIT;
-    if (saved > cost && pause_next > SHORTEST_PAUSE)
-        pause_next *= 0.9;
+    if (saved > cost)
+        pause_next *= saved - cost < CALM ? 1 - (saved - cost) / CALM : 0;
+    if (pause_next < SHORTEST_PAUSE)
+        pause_next = SHORTEST_PAUSE;
 }
 
 static long limit = 0; /* set by nncore_set_num_threads(); 0: none; atomic */
@@ -368,7 +417,8 @@ static int do_together(pool_job wanted)
         job_now = wanted;
         job_now.team = helpers + 1;
         job_now.mode = get_float_mode();
-        job_now.processor = processor();
+        atomic_store(&callers_number, thread_number());
+        atomic_store(&callers_processor, processor());
         atomic_store(&beside_caller, 0);
         atomic_store(&next_part, 0);
         atomic_store(&stopped, 0);

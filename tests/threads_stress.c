@@ -345,11 +345,11 @@ static void the_account(void)
         fail("credit for what was saved long ago");
     learn(100, 0, 0.9 * MOST_CREDIT);
     learn(101, 0, 0.9 * MOST_CREDIT);
-    if (alone_until != 101 + SHORTEST_PAUSE || pause_next != 2 * SHORTEST_PAUSE)
+    if (alone_until != 101 + SHORTEST_PAUSE || pause_next != LONGER * SHORTEST_PAUSE)
         fail("the first pause");
     learn(102, 0, 1);
-    if (alone_until != 102 + 2 * SHORTEST_PAUSE)
-        fail("the second pause, twice as long");
+    if (alone_until != 102 + LONGER * SHORTEST_PAUSE)
+        fail("the second pause, which is longer");
     alone_until = nncore_seconds() + 1000;
     atomic_store(&arrived, 2);
     atomic_store(&next_part, 77); /* stays: the pool is not used */
@@ -357,10 +357,13 @@ static void the_account(void)
             || atomic_load(&next_part) != 77)
         fail("a job during a pause");
     alone_until = 0;
-    for (arrived = 0; arrived < 100; arrived++)
-        learn(103, 1e-3, 0);
-    if (pause_next > SHORTEST_PAUSE)
+    for (arrived = 0; arrived < 1000; arrived++)
+        learn(103, 2e-3, 1e-3);
+    if (pause_next != SHORTEST_PAUSE)
         fail("a pause that is as long after much help");
+    learn(104, 1, 0);
+    if (pause_next != SHORTEST_PAUSE)
+        fail("the shortest pause");
 }
 
 /* Forks while others are inside the pool, and works in the children. */
