@@ -244,6 +244,10 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
+if os.environ.get("NNCORE_MOVE_THREADS") == "0":
+    _runtime.let_threads_stay()
+
+
 def _decide() -> None:
     """Set the default number of threads, unless somebody has."""
     global _threads_origin

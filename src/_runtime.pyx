@@ -5,6 +5,7 @@ cdef extern from "threads.h" nogil:
     int nncore_parallel(void (*part)(void*, int) noexcept nogil, void* context, int parts)
     int nncore_share(int (*part)(void*, int, int) noexcept nogil, void* context, int parts,
                      int most)
+    void nncore_let_threads_stay()
     int nncore_pool_size()
     int nncore_cpu_count()
     int nncore_get_num_threads()
@@ -88,6 +89,11 @@ def set_num_threads(n):
     if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= 256:
         raise ValueError(f"the number of threads must be an integer from 1 to 256; received {n!r}")
     nncore_set_default_threads(n)
+
+
+def let_threads_stay():
+    """Let no thread ask the system for another processor than its caller's, from now on."""
+    nncore_let_threads_stay()
 
 
 def thread_limit():

@@ -1123,8 +1123,8 @@ cdef class Executor:
             return size if 2 * size > TILE_ROWS else rows
         size = smaller(self.block_rows(rows),
                        round_up(tiles_of(rows, PARTS_EACH * n_threads), WHOLE_ROWS))
-        # (Fewer parts would leave threads without work.)
-        return size if tiles_of(rows, size) >= 2 * n_threads else rows
+        # (Fewer parts would leave threads without work; parts of fewer rows are slow.)
+        return size if size >= WHOLE_ROWS and tiles_of(rows, size) >= 2 * n_threads else rows
 
     cdef int predict_together(self, const Source* xs, real* y, Py_ssize_t size) except -1:
         # The same by several threads, each with rows of its own: nobody waits for anybody before

@@ -76,15 +76,13 @@ static int atomic_swap(unsigned long *p, unsigned long was, unsigned long v)
    hand-over costs about a microsecond; then the thread sleeps. */
 #define SPINS 4000
 
-#if defined(__linux__)
-static __thread long own_number = 0; /* of this thread, for the system */
-#endif
-
 /* The processor that this thread is on now; -1: nobody knows. */
 static long processor(void)
 {
 #if defined(_WIN32)
-    return (long)GetCurrentProcessorNumber();
+    PROCESSOR_NUMBER n;
+    GetCurrentProcessorNumberEx(&n);
+    return 64 * (long)n.Group + n.Number;
 #elif defined(__linux__)
     return sched_getcpu();
 #else
@@ -92,25 +90,13 @@ static long processor(void)
 #endif
 }
 
-/* Linux may wake a helper on its caller's processor though others are idle (on a virtual machine it did
-   so 19 times of 20, a millisecond after the last job), and leave it there for milliseconds. So the helper
-   asks for any other that its caller may use, before it begins: until then the caller can take the parts
-   back. */
-static void leave_processor(long taken, long caller)
-{
-#if defined(__linux__)
-    cpu_set_t others;
-    if (sched_getaffinity((pid_t)caller, sizeof others, &others))
-        return;
-    CPU_CLR((size_t)taken, &others);
-    if (CPU_COUNT(&others))
-        sched_setaffinity(0, sizeof others, &others);
-#else
-    (void)taken, (void)caller;
-#endif
-}
+static long staying = 0; /* no thread is to ask for another processor; atomic */
 
-/* For leave_processor(). */
+#if defined(__linux__)
+static __thread long own_number = 0;
+#endif
+
+/* This thread's, for leave_processor(). */
 static long thread_number(void)
 {
 #if defined(__linux__)
@@ -119,6 +105,24 @@ static long thread_number(void)
     return own_number;
 #else
     return 0;
+#endif
+}
+
+/* Linux may wake a helper on its caller's processor though others are idle (on a virtual machine it did
+   so 19 times of 20, a millisecond after the last job), and leave it there for milliseconds. So the helper
+   asks to run where its caller may, but for the one that the caller is on. It is not undone: the next time
+   it would be woken there again, and begin when the caller has done everything. */
+static void leave_processor(long taken, long caller)
+{
+#if defined(__linux__)
+    cpu_set_t others;
+    if (atomic_load(&staying) || sched_getaffinity((pid_t)caller, sizeof others, &others))
+        return;
+    CPU_CLR((size_t)taken, &others);
+    if (CPU_COUNT(&others))
+        sched_setaffinity(0, sizeof others, &others);
+#else
+    (void)taken, (void)caller;
 #endif
 }
 
@@ -174,7 +178,8 @@ static pool_job job_now;
 static long next_part; /* of shared ones; atomic */
 static long stopped;   /* no more of them are to be taken; atomic */
 static long callers_number, callers_processor; /* as it began; atomic */
-static long beside_caller; /* a helper is on it, too; atomic */
+static long beside_caller;     /* helpers that began on it, too, and have not done their parts; atomic */
+static long parts_beside;      /* that such helpers have done; atomic */
 
 /* Does a thread's parts and returns how many. */
 static int do_parts(int index)
@@ -232,24 +237,32 @@ static void help(int index)
 {
     /* Offers that came and were taken back while it slept it never sees. */
     unsigned long turn = 0;
-    long here, callers;
+    long here, callers, number, left = -1, left_to = 0;
     int spins = SPINS;
     for (;;) {
         turn = await_turn(&seats[index], turn, spins);
         here = processor();
         callers = atomic_load(&callers_processor);
-        if (here == callers && here >= 0) {
-            leave_processor(here, atomic_load(&callers_number));
+        number = atomic_load(&callers_number);
+        /* Once it has moved, it goes by who calls and from where: what it may use follows them. */
+        if (callers >= 0 && (here == callers || (left >= 0 && (left != callers || left_to != number)))) {
+            leave_processor(callers, number);
+            left = callers;
+            left_to = number;
             here = processor();
         }
-        if (!take_turn(&seats[index], turn))
-            continue;
         /* Two that wait for each other on one processor had better not spin. */
         spins = here == callers && here >= 0 ? 0 : SPINS;
-        if (!spins)
-            atomic_store(&beside_caller, 1);
+        if (!take_turn(&seats[index], turn))
+            continue;
         set_float_mode(job_now.mode);
-        do_parts(index);
+        if (spins) {
+            do_parts(index);
+        } else {
+            atomic_add(&beside_caller, 1);
+            atomic_add(&parts_beside, do_parts(index));
+            atomic_add(&beside_caller, -1);
+        }
         if (atomic_add(&running, -1) == 1) {
             lock_take(&end);
             condition_wake(&done);
@@ -260,14 +273,18 @@ static void help(int index)
 
 static void await_helpers(void)
 {
+    /* (Below 0: in a child that a signal's handler forked in the midst of a job.) */
     int spins;
-    for (spins = 0; spins < SPINS && !atomic_load(&beside_caller); spins++) {
-        if (!atomic_load(&running))
+    for (spins = 0; spins < SPINS; spins++) {
+        long left = atomic_load(&running);
+        if (left <= 0)
             return;
+        if (left <= atomic_load(&beside_caller))
+            break;
         spin_pause();
     }
     lock_take(&end);
-    while (atomic_load(&running))
+    while (atomic_load(&running) > 0)
         condition_wait(&done, &end);
     lock_give(&end);
 }
@@ -420,6 +437,7 @@ static int do_together(pool_job wanted)
         atomic_store(&callers_number, thread_number());
         atomic_store(&callers_processor, processor());
         atomic_store(&beside_caller, 0);
+        atomic_store(&parts_beside, 0);
         atomic_store(&next_part, 0);
         atomic_store(&stopped, 0);
         atomic_store(&running, helpers);
@@ -438,10 +456,10 @@ static int do_together(pool_job wanted)
         done = wanted.parts;
         if (wanted.shared_part && next_part < done)
             done = (int)next_part; /* who finds none left counts on: it may be more than there are */
-        /* Alone, the others' parts would have taken as long as the caller's, each; and no longer on
-           the caller's processor, where it did nothing meanwhile. */
-        if (own && !atomic_load(&beside_caller))
-            saved = (worked - called) * (done - own) / own;
+        /* Alone, the others' parts would have taken as long as the caller's, each; but what was done
+           on the caller's processor was no help. */
+        if (own)
+            saved = (worked - called) * (double)(done - own - atomic_load(&parts_beside)) / own;
         if (threads == before) /* Else some were started: that takes its time. */
             learn(ended, saved, called - begun + ended - worked);
     }
@@ -466,6 +484,11 @@ int nncore_share(nncore_shared_part part, void *context, int parts, int most)
     wanted.parts = parts;
     wanted.team = most < parts ? most : parts;
     return do_together(wanted);
+}
+
+void nncore_let_threads_stay(void)
+{
+    atomic_store(&staying, 1);
 }
 
 int nncore_pool_size(void)

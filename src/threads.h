@@ -30,6 +30,10 @@ int nncore_parallel(nncore_part part, void *context, int parts);
 typedef int (*nncore_shared_part)(void *context, int thread, int part);
 int nncore_share(nncore_shared_part part, void *context, int parts, int most);
 
+/* From now on no thread asks the system for another processor (Linux) than the one that its caller is
+   on, too: for sandboxes that end who calls sched_setaffinity(). */
+void nncore_let_threads_stay(void);
+
 /* Threads that exist now, the caller not counted. */
 int nncore_pool_size(void);
 

@@ -398,23 +398,23 @@ def test_one_thread_starts_none(program):
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux's affinity")
-def test_helpers_stay_where_their_caller_may_run(program):
+@pytest.mark.parametrize("setting", ["", "0"])
+def test_helpers_run_where_their_caller_may(setting, program):
     code = """
     import time
 
     allowed = os.sched_getaffinity(0)
     expected = network().predict(x)
     model = network(n_threads=3)
-    for processors in (allowed, {min(allowed)}, {max(allowed)}, allowed):
-        os.sched_setaffinity(0, processors)     # of this thread; helpers follow when they help
-        for _ in range(20):
-            time.sleep(0.001)                   # so that they sleep and are woken
-            assert (model.predict(x) == expected).all()
-        assert _runtime.pool_size() == 2
-        for task in os.listdir("/proc/self/task"):
-            assert os.sched_getaffinity(int(task)) <= allowed
+    for _ in range(50):
+        time.sleep(0.001)               # so that they sleep and are woken
+        assert (model.predict(x) == expected).all()
+    assert _runtime.pool_size() == 2
+    for task in os.listdir("/proc/self/task"):
+        found = os.sched_getaffinity(int(task))
+        assert found == allowed if sys.argv[1] else found <= allowed and len(allowed - found) < 2
     """
-    program(code)
+    program(code, setting, NNCORE_MOVE_THREADS=setting)
 
 
 EIGHT = """

@@ -11,9 +11,21 @@
 
 static int flaky_create(pthread_t *thread, const pthread_attr_t *attributes,
                         void *(*start)(void *), void *argument);
+#include <errno.h>
+#include <sched.h>
+
+static int told_getcpu(void);
+static int told_getaffinity(pid_t thread, size_t size, cpu_set_t *set);
+static int told_setaffinity(pid_t thread, size_t size, const cpu_set_t *set);
 #define pthread_create flaky_create
+#define sched_getcpu told_getcpu
+#define sched_getaffinity told_getaffinity
+#define sched_setaffinity told_setaffinity
 #include "threads.c"
 #undef pthread_create
+#undef sched_getcpu
+#undef sched_getaffinity
+#undef sched_setaffinity
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,10 +36,43 @@ static int flaky_create(pthread_t *thread, const pthread_attr_t *attributes,
 #define MOST_PARTS 13
 
 static long refusals = 0; /* threads that the system is still to refuse; atomic */
-static long delays = 0;   /* threads that are still to begin when late_threads() says so; atomic */
+static long delays = 0;   /* threads that are still to begin when late_helpers() says so; atomic */
 static int late = 0;
 static void *(*late_start)(void *);
 static void *late_argument[MOST_PARTS];
+
+/* Told that everybody is on this processor, and may use 7 and 9: what is asked for; or it is refused. */
+static long crowded = 0, refused = 0, asked[10]; /* atomic */
+
+static int told_getcpu(void)
+{
+    int n = (int)atomic_load(&crowded);
+    return n ? n : sched_getcpu();
+}
+
+static int told_getaffinity(pid_t thread, size_t size, cpu_set_t *set)
+{
+    if (!atomic_load(&crowded))
+        return sched_getaffinity(thread, size, set);
+    CPU_ZERO_S(size, set);
+    CPU_SET(7, set);
+    CPU_SET(9, set);
+    return 0;
+}
+
+static int told_setaffinity(pid_t thread, size_t size, const cpu_set_t *set)
+{
+    if (!atomic_load(&crowded))
+        return sched_setaffinity(thread, size, set);
+    if (atomic_load(&refused)) {
+        errno = EPERM;
+        return -1;
+    }
+    if (thread || CPU_COUNT(set) != 1 || !(CPU_ISSET(7, set) || CPU_ISSET(9, set)))
+        abort();
+    atomic_add(&asked[CPU_ISSET(7, set) ? 7 : 9], 1);
+    return 0;
+}
 
 static int flaky_create(pthread_t *thread, const pthread_attr_t *attributes,
                         void *(*start)(void *), void *argument)
@@ -330,6 +375,39 @@ static void late_helpers(void)
         fail("help by helpers that were late");
 }
 
+/* Where helpers are on their caller's processor they ask for others; what they do there is right, and
+   no help. */
+static void helpers_beside_their_caller(void)
+{
+    static const int told[] = {7, 9, 7, 7, 7, 0};
+    int phase, k;
+    for (phase = 0; phase < 6; phase++) {
+        atomic_store(&crowded, told[phase]);
+        atomic_store(&refused, phase == 3);
+        if (phase == 4)
+            nncore_let_threads_stay();
+        atomic_store(&asked[7], 0);
+        atomic_store(&asked[9], 0);
+        for (k = 0; k < 50; k++) {
+            alone_until = 0;
+            credit = 0;
+            arrived = 0;
+            all = 3;
+            if (nncore_parallel(wait_for_all, 0, all) != all)
+                fail("helpers beside their caller");
+            if (told[phase] && alone_until == 0)
+                fail("help on the caller's own processor");
+            if (atomic_load(&beside_caller) != 0)
+                fail("who is still beside the caller");
+        }
+        if (phase >= 3 ? asked[7] + asked[9] != 0 : asked[16 - told[phase]] < 2 || asked[told[phase]])
+            fail("the processors that were asked for");
+    }
+    atomic_store(&staying, 0);
+    alone_until = 0;
+    pause_next = SHORTEST_PAUSE;
+}
+
 /* The account: what was waited for is paid from what was saved; overdrawn, it ends help for a while,
    longer each time. */
 static void the_account(void)
@@ -403,6 +481,7 @@ int main(int argc, char **argv)
     the_limit_holds();
     others_take_parts();
     late_helpers();
+    helpers_beside_their_caller();
     the_account();
     if (forks)
         pthread_create(&other, 0, forker, 0);
