@@ -147,6 +147,8 @@ typedef struct {
     unsigned long turn;  /* counts the jobs that were offered; changes while `lock` is held */
     unsigned long taken; /* the last that the helper began or its caller took back; atomic */
     int asleep;          /* guarded by `lock` */
+    int done;            /* parts of the last job that count as help; the caller's when all are done */
+    double part_took;    /* seconds, each of them */
     lock_type lock;
     condition_type wake;
     char apart[128]; /* no two helpers look at one cache line */
@@ -179,7 +181,6 @@ static long next_part; /* of shared ones; atomic */
 static long stopped;   /* no more of them are to be taken; atomic */
 static long callers_number, callers_processor; /* as it began; atomic */
 static long beside_caller;     /* helpers that began on it, too, and have not done their parts; atomic */
-static long parts_beside;      /* that such helpers have done; atomic */
 
 /* Does a thread's parts and returns how many. */
 static int do_parts(int index)
@@ -238,9 +239,11 @@ static void help(int index)
     /* Offers that came and were taken back while it slept it never sees. */
     unsigned long turn = 0;
     long here, callers, number, left = -1, left_to = 0;
-    int spins = SPINS;
+    int done_now, spins = SPINS;
+    double begun;
+    seat *mine = &seats[index];
     for (;;) {
-        turn = await_turn(&seats[index], turn, spins);
+        turn = await_turn(mine, turn, spins);
         here = processor();
         callers = atomic_load(&callers_processor);
         number = atomic_load(&callers_number);
@@ -253,16 +256,17 @@ static void help(int index)
         }
         /* Two that wait for each other on one processor had better not spin. */
         spins = here == callers && here >= 0 ? 0 : SPINS;
-        if (!take_turn(&seats[index], turn))
+        if (!take_turn(mine, turn))
             continue;
         set_float_mode(job_now.mode);
-        if (spins) {
-            do_parts(index);
-        } else {
+        if (!spins)
             atomic_add(&beside_caller, 1);
-            atomic_add(&parts_beside, do_parts(index));
+        begun = nncore_seconds();
+        done_now = do_parts(index);
+        mine->part_took = done_now ? (nncore_seconds() - begun) / done_now : 0;
+        mine->done = spins ? done_now : 0; /* done on the caller's processor: that was no help */
+        if (!spins)
             atomic_add(&beside_caller, -1);
-        }
         if (atomic_add(&running, -1) == 1) {
             lock_take(&end);
             condition_wake(&done);
@@ -418,7 +422,7 @@ static long limit = 0; /* set by nncore_set_num_threads(); 0: none; atomic */
 static int do_together(pool_job wanted)
 {
     int i, own, done = 0, before, helpers = 0, most = (int)atomic_load(&limit);
-    double begun, called, worked, ended, saved = 0;
+    double begun, called, worked, ended, fastest, saved = 0;
 
     if (most < 1 || most > NNCORE_MAX_THREADS)
         most = NNCORE_MAX_THREADS;
@@ -437,7 +441,6 @@ static int do_together(pool_job wanted)
         atomic_store(&callers_number, thread_number());
         atomic_store(&callers_processor, processor());
         atomic_store(&beside_caller, 0);
-        atomic_store(&parts_beside, 0);
         atomic_store(&next_part, 0);
         atomic_store(&stopped, 0);
         atomic_store(&running, helpers);
@@ -448,6 +451,7 @@ static int do_together(pool_job wanted)
         for (i = 1; i <= helpers; i++)
             if (take_turn(&seats[i], seats[i].turn)) {
                 own += do_parts(i);
+                seats[i].done = 0;
                 atomic_add(&running, -1);
             }
         worked = nncore_seconds();
@@ -456,10 +460,14 @@ static int do_together(pool_job wanted)
         done = wanted.parts;
         if (wanted.shared_part && next_part < done)
             done = (int)next_part; /* who finds none left counts on: it may be more than there are */
-        /* Alone, the others' parts would have taken as long as the caller's, each; but what was done
-           on the caller's processor was no help. */
-        if (own)
-            saved = (worked - called) * (double)(done - own - atomic_load(&parts_beside)) / own;
+        /* Alone, the others' parts would have taken as long as the parts of the fastest, each: who lost
+           the processor meanwhile has taken longer. */
+        fastest = own ? (worked - called) / own : 0;
+        for (i = 1; i <= helpers; i++)
+            if (seats[i].done && seats[i].part_took < fastest)
+                fastest = seats[i].part_took;
+        for (i = 1; i <= helpers; i++)
+            saved += seats[i].done * fastest;
         if (threads == before) /* Else some were started: that takes its time. */
             learn(ended, saved, called - begun + ended - worked);
     }
