@@ -247,7 +247,7 @@ static void help(int index)
         here = processor();
         callers = atomic_load(&callers_processor);
         number = atomic_load(&callers_number);
-        /* Once it has moved, it goes by who calls and from where: what it may use follows them. */
+        /* Once it has moved, it goes by who calls and from where: another caller may use others. */
         if (callers >= 0 && (here == callers || (left >= 0 && (left != callers || left_to != number)))) {
             leave_processor(callers, number);
             left = callers;
@@ -422,7 +422,7 @@ static long limit = 0; /* set by nncore_set_num_threads(); 0: none; atomic */
 static int do_together(pool_job wanted)
 {
     int i, own, done = 0, before, helpers = 0, most = (int)atomic_load(&limit);
-    double begun, called, worked, ended, fastest, saved = 0;
+    double begun, called, worked, ended, part_took, saved = 0;
 
     if (most < 1 || most > NNCORE_MAX_THREADS)
         most = NNCORE_MAX_THREADS;
@@ -460,14 +460,11 @@ static int do_together(pool_job wanted)
         done = wanted.parts;
         if (wanted.shared_part && next_part < done)
             done = (int)next_part; /* who finds none left counts on: it may be more than there are */
-        /* Alone, the others' parts would have taken as long as the parts of the fastest, each: who lost
-           the processor meanwhile has taken longer. */
-        fastest = own ? (worked - called) / own : 0;
+        /* Alone, a helper's parts would have taken as long as they did, or as the caller's own where
+           those were faster: one of the two may have lost its processor meanwhile. */
+        part_took = own ? (worked - called) / own : 0;
         for (i = 1; i <= helpers; i++)
-            if (seats[i].done && seats[i].part_took < fastest)
-                fastest = seats[i].part_took;
-        for (i = 1; i <= helpers; i++)
-            saved += seats[i].done * fastest;
+            saved += seats[i].done * (seats[i].part_took < part_took ? seats[i].part_took : part_took);
         if (threads == before) /* Else some were started: that takes its time. */
             learn(ended, saved, called - begun + ended - worked);
     }

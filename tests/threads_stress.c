@@ -14,13 +14,15 @@ static int flaky_create(pthread_t *thread, const pthread_attr_t *attributes,
 #include <errno.h>
 #include <sched.h>
 
+#if defined(__linux__)
 static int told_getcpu(void);
 static int told_getaffinity(pid_t thread, size_t size, cpu_set_t *set);
 static int told_setaffinity(pid_t thread, size_t size, const cpu_set_t *set);
-#define pthread_create flaky_create
 #define sched_getcpu told_getcpu
 #define sched_getaffinity told_getaffinity
 #define sched_setaffinity told_setaffinity
+#endif
+#define pthread_create flaky_create
 #include "threads.c"
 #undef pthread_create
 #undef sched_getcpu
@@ -41,6 +43,7 @@ static int late = 0;
 static void *(*late_start)(void *);
 static void *late_argument[MOST_PARTS];
 
+#if defined(__linux__)
 /* Told that everybody is on this processor, and may use 7 and 9: what is asked for; or it is refused. */
 static long crowded = 0, refused = 0, asked[10]; /* atomic */
 
@@ -73,6 +76,7 @@ static int told_setaffinity(pid_t thread, size_t size, const cpu_set_t *set)
     atomic_add(&asked[CPU_ISSET(7, set) ? 7 : 9], 1);
     return 0;
 }
+#endif
 
 static int flaky_create(pthread_t *thread, const pthread_attr_t *attributes,
                         void *(*start)(void *), void *argument)
@@ -375,6 +379,7 @@ static void late_helpers(void)
         fail("help by helpers that were late");
 }
 
+#if defined(__linux__)
 /* Where helpers are on their caller's processor they ask for others; what they do there is right, and
    no help. */
 static void helpers_beside_their_caller(void)
@@ -407,6 +412,8 @@ static void helpers_beside_their_caller(void)
     alone_until = 0;
     pause_next = SHORTEST_PAUSE;
 }
+
+#endif
 
 /* The account: what was waited for is paid from what was saved; overdrawn, it ends help for a while,
    longer each time. */
@@ -481,7 +488,9 @@ int main(int argc, char **argv)
     the_limit_holds();
     others_take_parts();
     late_helpers();
+#if defined(__linux__)
     helpers_beside_their_caller();
+#endif
     the_account();
     if (forks)
         pthread_create(&other, 0, forker, 0);
