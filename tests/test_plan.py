@@ -782,7 +782,9 @@ def test_softmax_that_is_computed_with_its_layer_has_the_same_bits(dtype, n_out)
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(
-    ("last", "n_out"), [(None, 1), ("sigmoid", 10), ("softmax", 3), ("softmax", 10)]
+    ("last", "n_out"),
+    [(None, 1), (None, 10), ("sigmoid", 1), ("sigmoid", 10)]
+    + [("softmax", n_out) for n_out in (3, 10, 40)],
 )
 def test_rows_that_threads_share_have_the_same_bits(dtype, last, n_out):
     """Many rows are predicted by several threads, each with rows of its own."""
@@ -798,7 +800,7 @@ def test_rows_that_threads_share_have_the_same_bits(dtype, last, n_out):
     assert np.isfinite(np.delete(whole, 123, axis=0)).all()
     shared = make_executor(plan, model.parameters, None, batch_size=256)
     # One block and several; the last of 481 rows is a part of its own.
-    for n_threads, rows in ((2, 256), (2, 481), (3, 1200)):
+    for n_threads, rows in ((2, 256), (3, 481), (7, 1200)):
         shared.n_threads = n_threads
         # Of other types and strides, too: each thread gathers its own rows.
         for given in (x, x.astype(np.float64), np.asfortranarray(x), x[::-1]):

@@ -307,7 +307,19 @@ static void no_threads_to_be_had(void)
 static void others_sleep(void)
 {
     unsigned long second = seats[2].turn, third = seats[3].turn;
-    int k;
+    int k, i;
+    for (i = 1; i <= 3; i++)
+        for (k = 0;; k++) {
+            int asleep;
+            lock_take(&seats[i].lock);
+            asleep = seats[i].asleep;
+            lock_give(&seats[i].lock);
+            if (asleep)
+                break;
+            if (k > 5000)
+                fail("a helper that does not fall asleep");
+            pause_for(1000);
+        }
     if (second < 1 || third < 1)
         fail("helpers that were never called");
     for (k = 0; k < 1000; k++)
