@@ -195,10 +195,16 @@ cdef inline Py_ssize_t run_of(Py_ssize_t k) noexcept nogil:
     return k if runs <= 1 else round_up((k + runs - 1) // runs, 8)
 
 
-cdef inline Py_ssize_t block_p(Py_ssize_t k) noexcept nogil:
-    # Whole runs. (More than half of MAX_BLOCK_P, where k is more than one block.)
+cdef inline Py_ssize_t packed_block_p() noexcept nogil:
+    # The most p of a block whose transposed a is packed: its panels leave half of L2 to b's.
+    cdef Py_ssize_t p = MAX_BLOCK_P
+    return p // 2 if A_TILES * TILE_ROWS * p * <Py_ssize_t>sizeof(real) > 512 << 10 else p
+
+
+cdef inline Py_ssize_t block_p(Py_ssize_t k, Py_ssize_t most) noexcept nogil:
+    # Whole runs. (More than half of `most`, where k is more than one block.)
     cdef Py_ssize_t run = run_of(k)
-    return k if k <= MAX_BLOCK_P else MAX_BLOCK_P // run * run
+    return k if k <= most else most // run * run
 
 
 # Of the processor that imported this (where they differ, only the speed does; 0: not known): how
@@ -272,7 +278,7 @@ cdef Py_ssize_t scratch_size(Py_ssize_t m, Py_ssize_t n, Py_ssize_t k) noexcept 
     # panel of c, or, when p is in several blocks, the unfinished panels of one block of columns
     # (the fewer p a block has, the more columns); panels of a; and multiply_first_rows()'s.
     # (All of a is copied only if what a block of b leaves free has room for it.)
-    cdef Py_ssize_t cols = round_up(n, TILE_COLS), half = MAX_BLOCK_P // 2
+    cdef Py_ssize_t cols = round_up(n, TILE_COLS), half = packed_block_p() // 2
     cdef Py_ssize_t b = smaller(smaller(k, MAX_BLOCK_P) * cols,
                                 larger(LONG_B_BYTES // <Py_ssize_t>sizeof(real),
                                        MAX_BLOCK_P * TILE_COLS))
@@ -280,7 +286,7 @@ cdef Py_ssize_t scratch_size(Py_ssize_t m, Py_ssize_t n, Py_ssize_t k) noexcept 
                                   NARROW_TILES * TILE_ROWS * TILE_COLS)
     cdef Py_ssize_t c = larger(TILE_ROWS * panel_step(smaller(cols, most)), most)
     cdef Py_ssize_t unfinished = 0
-    if k > MAX_BLOCK_P:
+    if k > packed_block_p():
         unfinished = smaller(round_up(m, TILE_ROWS), UNFINISHED_ROWS) \
             * panel_step(smaller(cols, smaller(tiles_within(LONG_B_BYTES, half), MAX_BLOCK_TILES)
                                  * TILE_COLS))
@@ -490,7 +496,8 @@ cdef Layout layout_of(const Matmul* mm, Py_ssize_t m, Py_ssize_t n) noexcept nog
     if k > MAX_RUN or n > TILE_COLS:
         # (A small matmul takes less time than these divisions.)
         at.run = run_of(k)
-        at.p_block = block_p(k)
+        at.p_block = block_p(k, packed_block_p() if at.pack_a and mm.a_transposed
+                             else MAX_BLOCK_P)
         at.col_block = block_cols(m, n, k, at.p_block, at.pack_a)
     at.a_at = shares_size() if at.by_shares else 0
     at.a_size = round_up(
