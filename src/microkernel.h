@@ -63,7 +63,13 @@
    a vector does as well, with more the lanes that they leave empty cost less than turning a. */
 #if defined(__AVX512F__) && (defined(__GNUC__) || defined(__clang__)) && !defined(NNCORE_PLAIN_C)
 #define MOST_TURNED 12
-#define ROWS_IN_LANES(cols, k) ((cols) >= 9 && (cols) <= MOST_TURNED && (k) >= 32)
+#define FEWEST_TURNED 32
+#elif defined(__AVX2__) && (defined(__GNUC__) || defined(__clang__)) && !defined(NNCORE_PLAIN_C)
+#define MOST_TURNED 10 /* with four columns of a they fill the registers */
+#define FEWEST_TURNED 4
+#endif
+#ifdef MOST_TURNED
+#define ROWS_IN_LANES(cols, k) ((cols) >= 9 && (cols) <= MOST_TURNED && (k) >= FEWEST_TURNED)
 #else
 #define ROWS_IN_LANES(cols, k) 0
 #define multiply_in_lanes(...) ((ptrdiff_t)0)
@@ -752,29 +758,8 @@ static ALWAYS_INLINE void quad_products(ptrdiff_t rows, ptrdiff_t cols, const re
         *(loose_quad *)c = a[i] * row;
 }
 
-#if defined(__AVX2__) && !NNCORE_DOUBLE
-/* Two squares, of eight neighbouring rows. */
-#define STRIP_ROWS 8
-static ALWAYS_INLINE void transpose_strip(const real *from, ptrdiff_t from_step, real *to,
-                                          ptrdiff_t to_step)
-{
-    __m256 row[4], low01, high01, low23, high23;
-    int i;
-#pragma GCC unroll 4
-    for (i = 0; i < 4; i++)
-        row[i] = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(from + i * from_step)),
-                                      _mm_loadu_ps(from + (i + 4) * from_step), 1);
-    low01 = _mm256_unpacklo_ps(row[0], row[1]), high01 = _mm256_unpackhi_ps(row[0], row[1]);
-    low23 = _mm256_unpacklo_ps(row[2], row[3]), high23 = _mm256_unpackhi_ps(row[2], row[3]);
-    _mm256_storeu_ps(to, _mm256_shuffle_ps(low01, low23, 0x44));
-    _mm256_storeu_ps(to + to_step, _mm256_shuffle_ps(low01, low23, 0xee));
-    _mm256_storeu_ps(to + 2 * to_step, _mm256_shuffle_ps(high01, high23, 0x44));
-    _mm256_storeu_ps(to + 3 * to_step, _mm256_shuffle_ps(high01, high23, 0xee));
-}
-#endif
-
-#if defined(__AVX512F__)
-#if !NNCORE_DOUBLE
+#ifdef MOST_TURNED
+#if defined(__AVX512F__) && !NNCORE_DOUBLE
 /* The first n of the 4 numbers from `from` on of each of four rows. */
 static ALWAYS_INLINE __m512 load_quads(const ptrdiff_t n, const real *from, ptrdiff_t step)
 {
@@ -788,13 +773,52 @@ static ALWAYS_INLINE __m512 load_quads(const ptrdiff_t n, const real *from, ptrd
 }
 #endif
 
+#if !defined(__AVX512F__)
+#if NNCORE_DOUBLE
+#define OF_FOUR(does) _mm256_##does##_pd
+typedef __m256d four_lanes;
+#else
+#define OF_FOUR(does) _mm_##does##_ps
+typedef __m128 four_lanes;
+#endif
+/* The first n <= 4 numbers from `from` on, then 0. */
+static ALWAYS_INLINE four_lanes load_four(const ptrdiff_t n, const real *from)
+{
+    return n == 4 ? OF_FOUR(loadu)(from)
+                  : OF_FOUR(setr)(from[0], n > 1 ? from[1] : 0, n > 2 ? from[2] : 0, 0);
+}
+#endif
+
 /* column(p) = from(., p) of VECTOR_ROWS rows, p < cols <= 4. */
 #define VECTOR_ROWS LANES_PER_VECTOR
 static ALWAYS_INLINE void load_columns(const ptrdiff_t cols, const real *from, ptrdiff_t from_step,
                                        vector column[4])
 {
     int i;
-#if NNCORE_DOUBLE
+#if !defined(__AVX512F__) && NNCORE_DOUBLE
+    __m256d row[4], low01, high01, low23, high23;
+#pragma GCC unroll 4
+    for (i = 0; i < 4; i++)
+        row[i] = load_four(cols, from + i * from_step);
+    low01 = _mm256_unpacklo_pd(row[0], row[1]), high01 = _mm256_unpackhi_pd(row[0], row[1]);
+    low23 = _mm256_unpacklo_pd(row[2], row[3]), high23 = _mm256_unpackhi_pd(row[2], row[3]);
+    column[0] = (vector)_mm256_permute2f128_pd(low01, low23, 0x20);
+    column[1] = (vector)_mm256_permute2f128_pd(high01, high23, 0x20);
+    column[2] = (vector)_mm256_permute2f128_pd(low01, low23, 0x31);
+    column[3] = (vector)_mm256_permute2f128_pd(high01, high23, 0x31);
+#elif !defined(__AVX512F__)
+    __m256 row[4], low01, high01, low23, high23;
+#pragma GCC unroll 4
+    for (i = 0; i < 4; i++)
+        row[i] = _mm256_insertf128_ps(_mm256_castps128_ps256(load_four(cols, from + i * from_step)),
+                                      load_four(cols, from + (i + 4) * from_step), 1);
+    low01 = _mm256_unpacklo_ps(row[0], row[1]), high01 = _mm256_unpackhi_ps(row[0], row[1]);
+    low23 = _mm256_unpacklo_ps(row[2], row[3]), high23 = _mm256_unpackhi_ps(row[2], row[3]);
+    column[0] = (vector)_mm256_shuffle_ps(low01, low23, 0x44);
+    column[1] = (vector)_mm256_shuffle_ps(low01, low23, 0xee);
+    column[2] = (vector)_mm256_shuffle_ps(high01, high23, 0x44);
+    column[3] = (vector)_mm256_shuffle_ps(high01, high23, 0xee);
+#elif NNCORE_DOUBLE
     const __mmask8 some = (__mmask8)((1 << cols) - 1);
     __m512d row[4], low01, high01, low23, high23;
 #define LOAD(i) (cols == 4 ? _mm256_loadu_pd(from + (i) * from_step)                             \
@@ -881,11 +905,12 @@ static ONLY_ONCE void columns_of_rows(int unit, ptrdiff_t cols, ptrdiff_t k, con
                                       const real *b, ptrdiff_t b_step, const real *bias, real *columns,
                                       ptrdiff_t step)
 {
-    if (unit && cols <= 10)
+    const int ten = MOST_TURNED == 10 || cols <= 10;
+    if (unit && ten)
         rows_in_lanes(10, 1, k, a, a_step, b, b_step, bias, columns, step);
     else if (unit)
         rows_in_lanes(MOST_TURNED, 1, k, a, a_step, b, b_step, bias, columns, step);
-    else if (cols <= 10)
+    else if (ten)
         rows_in_lanes(10, 0, k, a, a_step, b, b_step, bias, columns, step);
     else
         rows_in_lanes(MOST_TURNED, 0, k, a, a_step, b, b_step, bias, columns, step);
@@ -898,23 +923,23 @@ static ONLY_ONCE ptrdiff_t multiply_in_lanes(int unit, ptrdiff_t rows, ptrdiff_t
                                              real *c)
 {
     real columns[16 * LANES_PER_VECTOR] = {0};
-    vector column[4], rest[4];
+    vector column[16 / LANES_PER_VECTOR][4];
     ptrdiff_t i = 0;
-    int j, q;
+    int j, q, v;
     for (; i + VECTOR_ROWS <= rows; i += VECTOR_ROWS) {
         columns_of_rows(unit, cols, k, unit ? a + i : a + i * a_step, a_step, b, b_step, bias, columns,
                         LANES_PER_VECTOR);
         /* Row after row: the next one writes over what is written beyond it. */
 #pragma GCC unroll 4
         for (q = 0; q < VECTOR_ROWS; q += 4) {
-            load_columns(4, columns + q, LANES_PER_VECTOR, column);
-            if (LANES_PER_VECTOR < 16)
-                load_columns(4, columns + q + LANES_PER_VECTOR * LANES_PER_VECTOR, LANES_PER_VECTOR, rest);
+#pragma GCC unroll 4
+            for (v = 0; v < 16 / LANES_PER_VECTOR; v++)
+                load_columns(4, columns + q + v * LANES_PER_VECTOR * LANES_PER_VECTOR, LANES_PER_VECTOR, column[v]);
 #pragma GCC unroll 4
             for (j = 0; j < 4; j++) {
-                *(loose_vector *)c = column[j];
-                if (LANES_PER_VECTOR < 16)
-                    *(loose_vector *)(c + LANES_PER_VECTOR) = rest[j];
+#pragma GCC unroll 4
+                for (v = 0; v < 16 / LANES_PER_VECTOR; v++)
+                    *(loose_vector *)(c + v * LANES_PER_VECTOR) = column[v][j];
                 c += cols;
             }
         }
@@ -1203,13 +1228,13 @@ static ONLY_ONCE void transpose(const real *from, ptrdiff_t from_step, ptrdiff_t
 {
     const ptrdiff_t line = 64 / sizeof(real);
     ptrdiff_t i, p, q, first = 0, stop;
-#ifdef STRIP_ROWS
-    for (; cols > 4 && first + STRIP_ROWS <= rows; first += STRIP_ROWS) {
+#if defined(__AVX2__) && !defined(__AVX512F__) && !NNCORE_DOUBLE
+    for (; cols > 4 && first + VECTOR_ROWS <= rows; first += VECTOR_ROWS) {
         for (p = 0; p + 4 <= cols; p += 4)
-            transpose_strip(from + first * from_step + p, from_step, to + p * to_step + first, to_step);
+            transpose_to_vectors(4, from + first * from_step + p, from_step, to + p * to_step + first, to_step);
         for (; p < cols; p++)
 #pragma GCC unroll 8
-            for (i = first; i < first + STRIP_ROWS; i++)
+            for (i = first; i < first + VECTOR_ROWS; i++)
                 to[p * to_step + i] = from[i * from_step + p];
     }
 #endif
@@ -1232,7 +1257,7 @@ static ONLY_ONCE void transpose(const real *from, ptrdiff_t from_step, ptrdiff_t
 }
 
 /* The same by whole vectors of `to`, of as many rows as are whole vectors: how many. */
-#ifdef VECTOR_ROWS
+#if defined(__AVX512F__)
 static ALWAYS_INLINE ptrdiff_t transpose_whole_vectors(const real *from, ptrdiff_t from_step, ptrdiff_t rows,
                                                        ptrdiff_t cols, real *to, ptrdiff_t to_step)
 {
@@ -1274,7 +1299,7 @@ static void transpose_to_short_rows(const real *from, ptrdiff_t from_step, ptrdi
 static void transpose_few_rows(const real *from, ptrdiff_t from_step, ptrdiff_t rows, ptrdiff_t cols,
                                real *to)
 {
-#ifdef VECTOR_ROWS
+#if defined(__AVX512F__)
     ptrdiff_t p;
     for (p = 0; p < cols; p += 4)
         transpose_to_vectors(4, from + p, from_step, to + p * rows, rows);

@@ -636,12 +636,12 @@ def test_rows_or_columns_in_the_lanes(dtype, n_out):
     """Some narrow results are computed with their rows in the lanes: the bits are the same."""
     rng = np.random.default_rng(18)
     lanes = 64 // np.dtype(dtype).itemsize
-    for n_in in (31, 32, 33, 35, 140, 513):
+    for n_in in (3, 4, 7, 31, 32, 33, 35, 140, 513):
         x = rng.normal(size=(9 * lanes + 5, n_in)).astype(dtype)
         wide = rng.normal(size=(n_in, 12 * lanes)).astype(dtype)
         w, b = wide[:, :n_out].copy(), rng.normal(size=n_out).astype(dtype)
         whole = (kernels.dense(x, wide)[:, :n_out] + b).clip(0)
-        for rows in (1, lanes - 1, lanes, lanes + 1, len(x)):
+        for rows in (1, lanes // 2, lanes - 1, lanes, lanes + 1, len(x)):
             y = kernels.dense(x[:rows], w, b, "relu")
             np.testing.assert_array_equal(y, whole[:rows])
         dw, db = kernels.dense_backward_weights(x, whole)
