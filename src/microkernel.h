@@ -280,7 +280,12 @@ static ALWAYS_INLINE void tile_body(const int rows, const int vectors, const int
 #pragma GCC unroll 12
             for (i = 0; i < rows; i++) {
                 const real *const four = i < 4 ? a : i < 8 ? a4 : a8;
-                const real one = unit ? a[i] : four[i % 4 == 3 ? three : i % 4 * a_step];
+                real one = unit ? a[i] : four[i % 4 == 3 ? three : i % 4 * a_step];
+#if defined(__aarch64__)
+                /* A number, then the next one: each is a lane of the multiply-adds. Spread over a vector as it is
+                   loaded it would take one's place in the unit that multiplies; several at once, the sums'. */
+                __asm__ volatile("" : "+w"(one));
+#endif
                 const vector all = one - (vector){0};
 #pragma GCC unroll 4
                 for (v = 0; v < vectors; v++)
