@@ -28,6 +28,9 @@ cdef extern from "microkernel.h" nogil:
     void multiply_tile(int rows, int cols, int unit, Py_ssize_t k, const real* a,
                        Py_ssize_t a_step, const real* b, Py_ssize_t b_step, real* tile,
                        Py_ssize_t step, int add)
+    void multiply_and_stream(int rows, Py_ssize_t k, const real* a, Py_ssize_t a_step,
+                             const real* b, Py_ssize_t b_step, const real* next, real* tile,
+                             Py_ssize_t step, int add)
     void multiply_and_pack(int cols, int unit, Py_ssize_t k, const real* a, Py_ssize_t a_step,
                            const real* b, Py_ssize_t b_step, real* packed, real* tile,
                            Py_ssize_t step, int add)
@@ -130,6 +133,7 @@ cdef enum:
     CONFLICT = 1024         # bytes between lines of which many have no place in the cache
     PAGE = 4096
     STREAMED = 1 << 20      # bytes of b that come from memory: more than the caches keep
+    FAR_B_BYTES = 512 << 10   # of a b that its first tile of rows asks for, where it is not packed
     SHARED_BYTES = 4 << 20  # of b, if more: that its first tile of rows reads by shares, so many
     SHARE_P = 128           # rows at a time, and of each
     SHARE_COLS = 256        # so many numbers
@@ -243,6 +247,11 @@ cdef inline Py_ssize_t padded(Py_ssize_t numbers) noexcept nogil:
     return numbers + 64 // <Py_ssize_t>sizeof(real)
 
 
+cdef inline bint has_shares(Py_ssize_t k, Py_ssize_t n) noexcept nogil:
+    # (Of one block of p, rows ahead that are asked for stay in L2 a while longer.)
+    return bytes_of(k, n) > (SHARED_BYTES if k > MAX_BLOCK_P else 2 * SHARED_BYTES)
+
+
 cdef inline Py_ssize_t shares_size() noexcept nogil:
     # Numbers that multiply_first_rows() needs: of a, of sums, and of b.
     return round_up(TILE_ROWS * padded(SHARE_P), 64) \
@@ -292,7 +301,7 @@ cdef Py_ssize_t scratch_size(Py_ssize_t m, Py_ssize_t n, Py_ssize_t k) noexcept 
                                  * TILE_COLS))
     return round_up(b, 64) + round_up(larger(c, unfinished), 64) \
         + MOST_A_TILES * round_up(TILE_ROWS * padded(smaller(k, MAX_BLOCK_P)), 64) \
-        + (shares_size() if bytes_of(k, n) > SHARED_BYTES else 0)
+        + (shares_size() if has_shares(k, n) else 0)
 
 
 cdef inline bint rows_fit(Py_ssize_t step) noexcept nogil:
@@ -492,7 +501,7 @@ cdef Layout layout_of(const Matmul* mm, Py_ssize_t m, Py_ssize_t n) noexcept nog
     at.pack_b = mm.b_transposed or (n > 4 * TILE_COLS and (m > 4 * TILE_ROWS or (
         m > TILE_ROWS and bytes_of(k, mm.n) > STREAMED)))
     at.by_shares = n > 4 * TILE_COLS and not mm.a_transposed and not mm.b_transposed \
-        and bytes_of(k, mm.n) > SHARED_BYTES
+        and has_shares(k, mm.n)
     if k > MAX_RUN or n > TILE_COLS:
         # (A small matmul takes less time than these divisions.)
         at.run = run_of(k)
@@ -545,15 +554,19 @@ cdef inline const real* a_of(const Matmul* mm, Py_ssize_t i, Py_ssize_t p) noexc
 
 cdef void multiply_runs(int rows, int cols, bint transposed, Py_ssize_t k, Py_ssize_t run,
                         const real* a, Py_ssize_t a_step, const real* b, Py_ssize_t b_step,
-                        real* packed, real* packed_a, const asked_rows* ask,
+                        const real* next, real* packed, real* packed_a, const asked_rows* ask,
                         const finished_rows* finish, Py_ssize_t row_at, Py_ssize_t col_at,
                         real* tile, Py_ssize_t step, bint add) noexcept nogil:
-    # A tile, run after run. It also packs b, if packed is not NULL; or packs a, asks, and is
-    # finished, if packed_a, ask and finish are not NULL.
+    # A tile, run after run. It also streams b, and then asks for `next`, if that is not NULL; or
+    # packs b, if packed is not NULL; or packs a, asks, and is finished, if packed_a, ask and
+    # finish are not NULL.
     cdef Py_ssize_t p = 0, now
     while p < k or p == 0:
         now = smaller(run, k - p)
-        if packed:
+        if next:
+            multiply_and_stream(rows, now, a, a_step, b, b_step,
+                                b + now * b_step if p + now < k else next, tile, step, add)
+        elif packed:
             multiply_and_pack(cols, transposed, now, a, a_step, b, b_step, packed + p * TILE_COLS,
                               tile, step, add)
         elif packed_a:
@@ -589,6 +602,7 @@ ctypedef struct Block:
     const real* next
     Py_ssize_t next_step, next_lines, next_numbers, next_at, next_from
     bint ends, split, packs_b, packs_a, turns_a, copies_a, keeps_a
+    bint streams_b                  # is b read by the first tile of rows, and comes from afar?
     bint far                        # does a come from memory, or nearly so?
     bint kept                       # are copies of a still there?
     real* a_panels                  # of these p, where they are kept
@@ -656,7 +670,7 @@ cdef inline void multiply_rows(const Matmul* mm, Block* at, Py_ssize_t first, Py
     cdef Py_ssize_t i = first, i_now, j, j_now, rows, cols, ready, a_step, b_step
     cdef Py_ssize_t ps = at.ps, step = at.step
     cdef Py_ssize_t done        # the columns before need no epilogue
-    cdef bint packs, packs_a, whole, asks, finishes
+    cdef bint packs, packs_a, whole, asks, finishes, streams
     cdef const real* a
     cdef const real* b
     cdef real* c
@@ -702,7 +716,8 @@ cdef inline void multiply_rows(const Matmul* mm, Block* at, Py_ssize_t first, Py
                 b = mm.b + at.p0 * mm.b_step + j_now
                 b_step = mm.b_step
                 packs = at.packs_b
-            whole = rows == TILE_ROWS and cols == TILE_COLS and not packs
+            streams = at.streams_b and i == 0 and cols == TILE_COLS
+            whole = rows == TILE_ROWS and cols == TILE_COLS and not packs and not streams
             finishes = whole and mm.finish != NULL and at.ends and done == j
             ask.n = 0
             if whole and mm.uses != NULL and at.ends:
@@ -719,9 +734,10 @@ cdef inline void multiply_rows(const Matmul* mm, Block* at, Py_ssize_t first, Py
             asks = ask.n > 0
             if finishes:
                 done += TILE_COLS
-            if packs or packs_a or ps > at.run:
+            if packs or packs_a or streams or ps > at.run:
                 multiply_runs(<int>rows, <int>cols, mm.a_transposed, ps, at.run, a, a_step, b,
-                              b_step, panel if packs else NULL, a_panel if packs_a else NULL,
+                              b_step, b + TILE_COLS if streams else NULL,
+                              panel if packs else NULL, a_panel if packs_a else NULL,
                               &ask if asks else NULL, mm.finish if finishes else NULL, i_now,
                               j_now, c + j, step, at.p0 > 0)
                 if packs_a:
@@ -857,6 +873,7 @@ cdef void multiply_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_ssiz
     at.turns_a = layout.turn_a
     at.copies_a = layout.pack_a and not mm.a_transposed
     at.keeps_a = layout.keep_a
+    at.streams_b = not layout.pack_b and not mm.a_transposed and bytes_of(k, mm.n) > FAR_B_BYTES
     at.b_panels = scratch + layout.b_at
     at.c_panels = scratch + layout.c_at
     # No range(start, stop, step) here: Cython's code for a runtime step is slow and long.

@@ -106,7 +106,8 @@ typedef struct {
 } finished_rows;
 
 /* A tile's share of the p: its sums begin with those in `begun`, whose rows are `begun_step` apart (NULL: with
-   0); and its columns of the next share of b, from `next` on, are asked for, row by row. */
+   0); and its columns of the next share of b, from `next` on, are asked for, row by row. Where b is streamed, these
+   are asked for after b's own rows ahead. */
 typedef struct {
     const real *begun, *next;
     ptrdiff_t begun_step;
@@ -212,9 +213,12 @@ static ALWAYS_INLINE void ask_for_row(const asked_rows *ask, ptrdiff_t row)
    ask: also ask for these rows, one by one: many lines at once would keep those waiting that the tile
    itself needs.
    finish: the numbers, done, go there, and not to the tile, which begins at (row_at, col_at).
-   share: these are not all p (with PACK_B; NULL: all are). */
+   share: these are not all p (with PACK_B; NULL: all are).
+   STREAM_B: b's rows ahead are asked for, and then those that `share` says, nothing is packed. */
 #define PACK_B 1
 #define PACK_A 2
+#define STREAM_B 3
+#define ROWS_AHEAD 64
 static ALWAYS_INLINE void tile_body(const int rows, const int vectors, const int unit,
                                     const int pack, const share_of_p *share, const asked_rows *ask,
                                     const finished_rows *finish, ptrdiff_t row_at,
@@ -227,14 +231,14 @@ static ALWAYS_INLINE void tile_body(const int rows, const int vectors, const int
     ptrdiff_t p = 0, stop = k, three = 3 * a_step;
     /* Four rows from each address: with 0, 1, 2 and 3 steps. */
     const real *a4 = unit || rows <= 4 ? a : a + 4 * a_step, *a8 = unit || rows <= 8 ? a : a + 8 * a_step;
-    const real *ahead = share ? share->next : b + 64 * b_step;
+    const real *ahead = share && pack != STREAM_B ? share->next : b + ROWS_AHEAD * b_step;
 
 #pragma GCC unroll 12
     for (i = 0; i < rows; i++)
 #pragma GCC unroll 4
         for (v = 0; v < vectors; v++)
             sum[i][v] = (vector){0};
-    if (share && share->begun) {
+    if (share && pack != STREAM_B && share->begun) {
 #pragma GCC unroll 12
         for (i = 0; i < rows; i++)
 #pragma GCC unroll 4
@@ -262,6 +266,10 @@ static ALWAYS_INLINE void tile_body(const int rows, const int vectors, const int
                 for (v = 0; v < vectors; v++)
                     *(loose_vector *)(packed + v * LANES_PER_VECTOR) = row[v];
                 packed += TILE_COLS;
+            }
+            if (pack == STREAM_B && p + ROWS_AHEAD == k)
+                ahead = share->next;
+            if (pack == PACK_B || pack == STREAM_B) {
 #pragma GCC unroll 4
                 for (v = 0; v < vectors; v++)
                     prefetch_to_read_later(ahead + v * LANES_PER_VECTOR);
@@ -442,6 +450,35 @@ static void sum_narrow_rows(ptrdiff_t rows, ptrdiff_t cols, const real *a, real 
 #else
 #define end_of_sums(cols) (cols)
 #endif
+
+/* A tile of all its columns whose b is read for the first time, from memory or nearly so, and not packed: its rows
+   ahead are asked for, then those from `next` on. */
+static ONLY_ONCE void multiply_and_stream(int rows, ptrdiff_t k, const real *a, ptrdiff_t a_step, const real *b,
+                                          ptrdiff_t b_step, const real *next, real *tile, ptrdiff_t step, int add)
+{
+    const share_of_p share = {0, next, 0};
+#define STREAM_CASE(rows)                                                                        \
+    case rows:                                                                                   \
+        tile_body(rows, TILE_VECTORS, 0, STREAM_B, &share, 0, 0, 0, 0, k, a, a_step, b, b_step, 0, tile, step, add); \
+        break;
+    switch (rows) {
+        STREAM_CASE(1)
+        STREAM_CASE(2)
+        STREAM_CASE(3)
+        STREAM_CASE(4)
+        STREAM_CASE(5)
+        STREAM_CASE(6)
+#if TILE_ROWS > 6
+        STREAM_CASE(7)
+        STREAM_CASE(8)
+        STREAM_CASE(9)
+        STREAM_CASE(10)
+        STREAM_CASE(11)
+        STREAM_CASE(12)
+#endif
+    }
+#undef STREAM_CASE
+}
 
 /* A tile of all its rows that also packs its columns of b, for the tiles below it. */
 static void multiply_and_pack(int cols, int unit, ptrdiff_t k, const real *a, ptrdiff_t a_step,
@@ -1020,6 +1057,13 @@ static void multiply_tile(int rows, int cols, int unit, ptrdiff_t k, const real 
         for (j = 0; j < TILE_COLS; j++)
             tile[i * step + j] = add ? tile[i * step + j] + sum[j] : sum[j];
     }
+}
+
+static void multiply_and_stream(int rows, ptrdiff_t k, const real *a, ptrdiff_t a_step, const real *b,
+                                ptrdiff_t b_step, const real *next, real *tile, ptrdiff_t step, int add)
+{
+    (void)next;
+    multiply_tile(rows, TILE_COLS, 0, k, a, a_step, b, b_step, tile, step, add);
 }
 
 static void multiply_and_pack(int cols, int unit, ptrdiff_t k, const real *a, ptrdiff_t a_step,

@@ -591,13 +591,18 @@ def test_more_threads_than_a_thread_has_columns(dtype):
 def test_a_row_does_not_depend_on_its_batch(dtype):
     """One row alone has the bits that it has among others, whatever tile it falls into."""
     rng = np.random.default_rng(8)
-    # The last three read more than a megabyte of weights: in whole lines, where it is one row.
+    # The last seven read more than half a megabyte of weights: few rows ask for them; one row, of
+    # more than a megabyte, reads them in whole lines.
     for n_in, n_out in (
-        (5, 1), (300, 1), (5, 40), (700, 130), (700, 803), (1030, 2100), (3, 90_001),
+        (5, 1), (300, 1), (5, 40), (700, 130), (20, 7000), (64, 2200), (65, 2300), (700, 803),
+        (1024, 330), (1030, 2100), (3, 90_001),
     ):  # fmt: skip
         x, w = rng.normal(size=(60, n_in)).astype(dtype), rng.normal(size=(n_in, n_out))
         whole = kernels.dense(x, w.astype(dtype))
-        for rows in (slice(0, 1), slice(59, 60), slice(3, 5), slice(7, 30)):
+        for first, end in (
+            (0, 1), (59, 60), (3, 5), (7, 30), (1, 4), (20, 26), (10, 19), (30, 42), (5, 18)
+        ):  # fmt: skip
+            rows = slice(first, end)
             np.testing.assert_array_equal(kernels.dense(x[rows], w.astype(dtype)), whole[rows])
 
 
