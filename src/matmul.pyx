@@ -134,6 +134,7 @@ cdef enum:
     PAGE = 4096
     STREAMED = 1 << 20      # bytes of b that come from memory: more than the caches keep
     FAR_B_BYTES = 512 << 10   # of a b that its first tile of rows asks for, where it is not packed
+    LONG_P = 256            # and then so many p, of which the first 64 are not asked for
     SHARED_BYTES = 4 << 20  # of b, if more: that its first tile of rows reads by shares, so many
     SHARE_P = 128           # rows at a time, and of each
     SHARE_COLS = 256        # so many numbers
@@ -873,7 +874,8 @@ cdef void multiply_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_ssiz
     at.turns_a = layout.turn_a
     at.copies_a = layout.pack_a and not mm.a_transposed
     at.keeps_a = layout.keep_a
-    at.streams_b = not layout.pack_b and not mm.a_transposed and bytes_of(k, mm.n) > FAR_B_BYTES
+    at.streams_b = not layout.pack_b and not mm.a_transposed and k >= LONG_P \
+        and bytes_of(k, mm.n) > FAR_B_BYTES
     at.b_panels = scratch + layout.b_at
     at.c_panels = scratch + layout.c_at
     # No range(start, stop, step) here: Cython's code for a runtime step is slow and long.
@@ -1034,6 +1036,8 @@ cdef int grid_rows(const Matmul* mm) noexcept nogil:
     cdef Py_ssize_t row_tiles = tiles_of(mm.m, TILE_ROWS), col_tiles = tiles_of(mm.n, TILE_COLS)
     cdef Py_ssize_t cost, least = 0
     cdef int rows, cols, best = 1
+    if has_rows_in_lanes(mm):       # each thread computes whole rows
+        return mm.n_threads
     for rows in range(1, mm.n_threads + 1):
         if mm.n_threads % rows == 0:
             cols = mm.n_threads // rows

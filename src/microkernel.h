@@ -59,8 +59,8 @@
 #else
 #define FEWEST_LANES LANES_PER_VECTOR
 #endif
-/* Has a result of so many columns, of at least so many products each, its rows in the lanes? With fewer columns half
-   a vector does as well, with more the lanes that they leave empty cost less than turning a. */
+/* Has a result of so many columns, of at least so many products each, its rows in the lanes? With fewer columns a
+   vector (AVX-512: half of one) does as well, with more the lanes that they leave empty cost less than turning a. */
 #if defined(__AVX512F__) && (defined(__GNUC__) || defined(__clang__)) && !defined(NNCORE_PLAIN_C)
 #define MOST_TURNED 12
 #define FEWEST_TURNED 32
@@ -452,7 +452,7 @@ static void sum_narrow_rows(ptrdiff_t rows, ptrdiff_t cols, const real *a, real 
 #endif
 
 /* A tile of all its columns whose b is read for the first time, from memory or nearly so, and not packed: its rows
-   ahead are asked for, then those from `next` on. */
+   ahead are asked for, then those from `next` on (k is at least ROWS_AHEAD). */
 static ONLY_ONCE void multiply_and_stream(int rows, ptrdiff_t k, const real *a, ptrdiff_t a_step, const real *b,
                                           ptrdiff_t b_step, const real *next, real *tile, ptrdiff_t step, int add)
 {
@@ -800,22 +800,7 @@ static ALWAYS_INLINE void quad_products(ptrdiff_t rows, ptrdiff_t cols, const re
         *(loose_quad *)c = a[i] * row;
 }
 
-#ifdef MOST_TURNED
-#if defined(__AVX512F__) && !NNCORE_DOUBLE
-/* The first n of the 4 numbers from `from` on of each of four rows. */
-static ALWAYS_INLINE __m512 load_quads(const ptrdiff_t n, const real *from, ptrdiff_t step)
-{
-    const __mmask8 some = (__mmask8)((1 << n) - 1);
-#define LOAD(i) (n == 4 ? _mm_loadu_ps(from + i * step) : _mm_maskz_loadu_ps(some, from + i * step))
-    __m512 a = _mm512_castps128_ps512(LOAD(0));
-    a = _mm512_insertf32x4(a, LOAD(1), 1);
-    a = _mm512_insertf32x4(a, LOAD(2), 2);
-    return _mm512_insertf32x4(a, LOAD(3), 3);
-#undef LOAD
-}
-#endif
-
-#if !defined(__AVX512F__)
+#if defined(__AVX2__)
 #if NNCORE_DOUBLE
 #define OF_FOUR(does) _mm256_##does##_pd
 typedef __m256d four_lanes;
@@ -828,6 +813,51 @@ static ALWAYS_INLINE four_lanes load_four(const ptrdiff_t n, const real *from)
 {
     return n == 4 ? OF_FOUR(loadu)(from)
                   : OF_FOUR(setr)(from[0], n > 1 ? from[1] : 0, n > 2 ? from[2] : 0, 0);
+}
+#endif
+
+#if defined(__AVX2__) && !NNCORE_DOUBLE
+/* Two squares, of eight neighbouring rows: column(p) = from(., p), p < cols <= 4. */
+#define STRIP_ROWS 8
+static ALWAYS_INLINE void load_strip(const ptrdiff_t cols, const real *from, ptrdiff_t from_step, __m256 column[4])
+{
+    __m256 row[4], low01, high01, low23, high23;
+    int i;
+#pragma GCC unroll 4
+    for (i = 0; i < 4; i++)
+        row[i] = _mm256_insertf128_ps(_mm256_castps128_ps256(load_four(cols, from + i * from_step)),
+                                      load_four(cols, from + (i + 4) * from_step), 1);
+    low01 = _mm256_unpacklo_ps(row[0], row[1]), high01 = _mm256_unpackhi_ps(row[0], row[1]);
+    low23 = _mm256_unpacklo_ps(row[2], row[3]), high23 = _mm256_unpackhi_ps(row[2], row[3]);
+    column[0] = _mm256_shuffle_ps(low01, low23, 0x44);
+    column[1] = _mm256_shuffle_ps(low01, low23, 0xee);
+    column[2] = _mm256_shuffle_ps(high01, high23, 0x44);
+    column[3] = _mm256_shuffle_ps(high01, high23, 0xee);
+}
+
+static ALWAYS_INLINE void transpose_strip(const real *from, ptrdiff_t from_step, real *to, ptrdiff_t to_step)
+{
+    __m256 column[4];
+    int p;
+    load_strip(4, from, from_step, column);
+#pragma GCC unroll 4
+    for (p = 0; p < 4; p++)
+        _mm256_storeu_ps(to + p * to_step, column[p]);
+}
+#endif
+
+#ifdef MOST_TURNED
+#if defined(__AVX512F__) && !NNCORE_DOUBLE
+/* The first n of the 4 numbers from `from` on of each of four rows. */
+static ALWAYS_INLINE __m512 load_quads(const ptrdiff_t n, const real *from, ptrdiff_t step)
+{
+    const __mmask8 some = (__mmask8)((1 << n) - 1);
+#define LOAD(i) (n == 4 ? _mm_loadu_ps(from + i * step) : _mm_maskz_loadu_ps(some, from + i * step))
+    __m512 a = _mm512_castps128_ps512(LOAD(0));
+    a = _mm512_insertf32x4(a, LOAD(1), 1);
+    a = _mm512_insertf32x4(a, LOAD(2), 2);
+    return _mm512_insertf32x4(a, LOAD(3), 3);
+#undef LOAD
 }
 #endif
 
@@ -849,17 +879,11 @@ static ALWAYS_INLINE void load_columns(const ptrdiff_t cols, const real *from, p
     column[2] = (vector)_mm256_permute2f128_pd(low01, low23, 0x31);
     column[3] = (vector)_mm256_permute2f128_pd(high01, high23, 0x31);
 #elif !defined(__AVX512F__)
-    __m256 row[4], low01, high01, low23, high23;
+    __m256 strip[4];
+    load_strip(cols, from, from_step, strip);
 #pragma GCC unroll 4
     for (i = 0; i < 4; i++)
-        row[i] = _mm256_insertf128_ps(_mm256_castps128_ps256(load_four(cols, from + i * from_step)),
-                                      load_four(cols, from + (i + 4) * from_step), 1);
-    low01 = _mm256_unpacklo_ps(row[0], row[1]), high01 = _mm256_unpackhi_ps(row[0], row[1]);
-    low23 = _mm256_unpacklo_ps(row[2], row[3]), high23 = _mm256_unpackhi_ps(row[2], row[3]);
-    column[0] = (vector)_mm256_shuffle_ps(low01, low23, 0x44);
-    column[1] = (vector)_mm256_shuffle_ps(low01, low23, 0xee);
-    column[2] = (vector)_mm256_shuffle_ps(high01, high23, 0x44);
-    column[3] = (vector)_mm256_shuffle_ps(high01, high23, 0xee);
+        column[i] = (vector)strip[i];
 #elif NNCORE_DOUBLE
     const __mmask8 some = (__mmask8)((1 << cols) - 1);
     __m512d row[4], low01, high01, low23, high23;
@@ -1277,13 +1301,13 @@ static ONLY_ONCE void transpose(const real *from, ptrdiff_t from_step, ptrdiff_t
 {
     const ptrdiff_t line = 64 / sizeof(real);
     ptrdiff_t i, p, q, first = 0, stop;
-#if defined(__AVX2__) && !defined(__AVX512F__) && !NNCORE_DOUBLE
-    for (; cols > 4 && first + VECTOR_ROWS <= rows; first += VECTOR_ROWS) {
+#ifdef STRIP_ROWS
+    for (; cols > 4 && first + STRIP_ROWS <= rows; first += STRIP_ROWS) {
         for (p = 0; p + 4 <= cols; p += 4)
-            transpose_to_vectors(4, from + first * from_step + p, from_step, to + p * to_step + first, to_step);
+            transpose_strip(from + first * from_step + p, from_step, to + p * to_step + first, to_step);
         for (; p < cols; p++)
 #pragma GCC unroll 8
-            for (i = first; i < first + VECTOR_ROWS; i++)
+            for (i = first; i < first + STRIP_ROWS; i++)
                 to[p * to_step + i] = from[i * from_step + p];
     }
 #endif
@@ -1306,7 +1330,7 @@ static ONLY_ONCE void transpose(const real *from, ptrdiff_t from_step, ptrdiff_t
 }
 
 /* The same by whole vectors of `to`, of as many rows as are whole vectors: how many. */
-#if defined(__AVX512F__)
+#if defined(MOST_TURNED) && defined(__AVX512F__)
 static ALWAYS_INLINE ptrdiff_t transpose_whole_vectors(const real *from, ptrdiff_t from_step, ptrdiff_t rows,
                                                        ptrdiff_t cols, real *to, ptrdiff_t to_step)
 {
@@ -1348,7 +1372,7 @@ static void transpose_to_short_rows(const real *from, ptrdiff_t from_step, ptrdi
 static void transpose_few_rows(const real *from, ptrdiff_t from_step, ptrdiff_t rows, ptrdiff_t cols,
                                real *to)
 {
-#if defined(__AVX512F__)
+#if defined(MOST_TURNED) && defined(__AVX512F__)
     ptrdiff_t p;
     for (p = 0; p < cols; p += 4)
         transpose_to_vectors(4, from + p, from_step, to + p * rows, rows);

@@ -30,6 +30,23 @@ def compiler() -> str:
     return found
 
 
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="of x86-64 alone there are several")
+@pytest.mark.parametrize("extensions", ["", "-DNNCORE_PLAIN_C"])
+@pytest.mark.parametrize("level", [2, 3, 4])
+def test_both_halves_compile_for_every_instruction_set(level: int, extensions: str) -> None:
+    """cl takes the plain half, and says __AVX2__ and __AVX512F__ all the same."""
+    for double in (0, 1):
+        run = subprocess.run(
+            [
+                compiler(), *FLAGS, f"-march=x86-64-v{level}", f"-DNNCORE_DOUBLE={double}",
+                *extensions.split(), "-Isrc", "-x", "c", "-c", "-", "-o", os.devnull,
+            ],
+            input='#include "microkernel.h"\n', cwd=ROOT, capture_output=True, text=True,
+            check=False,
+        )  # fmt: skip
+        assert run.returncode == 0, run.stderr
+
+
 def test_the_c_parts(tmp_path: Path) -> None:
     cc = compiler()
     isas = [isa for isa in runtime.available_isas() if isa in BITS]

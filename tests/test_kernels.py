@@ -8,7 +8,8 @@ import mpmath as mp
 import numpy as np
 import pytest
 
-from nncore import kernels, runtime
+from nncore import Input, Sequential, kernels, runtime
+from nncore.layers import Dense
 from nncore.reference import activations as ref_activations
 from nncore.reference import losses as ref_losses
 from nncore.reference import observations as ref_observations
@@ -446,8 +447,12 @@ def test_no_thread_writes_beyond_its_scratch(dtype, caches):
 
 @pytest.mark.parametrize("offset", [0, 3])
 @pytest.mark.parametrize(
-    ("rows", "n_in", "n_out"), [(2, 1100, 1027), (13, 2048, 1030), (45, 2100, 517), (30, 5300, 200)]
-)
+    ("rows", "n_in", "n_out"),
+    [
+        (2, 1100, 1027), (13, 2048, 1030), (45, 2100, 517), (30, 5300, 200), (13, 900, 2500),
+        (8, 2100, 70),
+    ],
+)  # fmt: skip
 def test_weights_from_memory(dtype, rows, n_in, n_out, offset, caches):
     """The first rows read them in shares, the others a packed copy: the bits are the same."""
     rng = np.random.default_rng(17)
@@ -655,10 +660,27 @@ def test_rows_or_columns_in_the_lanes(dtype, n_out):
         np.testing.assert_array_equal(db, whole.sum(0))
 
 
+def test_an_odd_column_with_rows_in_the_lanes(dtype):
+    """A plan's weights may be read behind their end, so nine columns are computed so, too."""
+    rng = np.random.default_rng(19)
+    for n_in in (5, 40):
+        w, b = rng.normal(size=(n_in, 9)), rng.normal(size=9)
+        model = Sequential([Input((n_in,)), Dense(9, activation="relu", dtype=dtype)])
+        model.set_weights([w, b])
+        w, b = w.astype(dtype), b.astype(dtype)
+        x = rng.normal(size=(70, n_in)).astype(dtype)
+        wide = np.hstack([w, rng.normal(size=(n_in, 100)).astype(dtype)])
+        whole = np.maximum(kernels.dense(x, wide)[:, :9] + b, 0)
+        for rows in (1, 3, 16, 37, 70):
+            np.testing.assert_array_equal(model.predict(x[:rows], verbose=0), whole[:rows])
+
+
 def test_threads_do_not_change_a_bit_of_a_small_result(dtype):
     """One thread takes another path than several do."""
     rng = np.random.default_rng(18)
-    for rows, n_in, n_out in ((900, 128, 4 * runtime.core(dtype).TILE[1]), (700, 500, 7)):
+    for rows, n_in, n_out in (
+        (900, 128, 4 * runtime.core(dtype).TILE[1]), (700, 500, 7), (1500, 400, 10),
+    ):  # fmt: skip
         x = rng.normal(size=(rows, n_in)).astype(dtype)
         w = rng.normal(size=(n_in, n_out)).astype(dtype)
         dz = rng.normal(size=(rows, n_out)).astype(dtype)
