@@ -28,7 +28,8 @@ cdef extern from "microkernel.h" nogil:
     void multiply_tile(int rows, int cols, int unit, Py_ssize_t k, const real* a,
                        Py_ssize_t a_step, const real* b, Py_ssize_t b_step, real* tile,
                        Py_ssize_t step, int add)
-    void multiply_and_stream(int rows, Py_ssize_t k, const real* a, Py_ssize_t a_step,
+    const int WIDE_ROWS, WIDE_COLS
+    void multiply_and_stream(int rows, int cols, Py_ssize_t k, const real* a, Py_ssize_t a_step,
                              const real* b, Py_ssize_t b_step, const real* next, real* tile,
                              Py_ssize_t step, int add)
     void multiply_and_pack(int cols, int unit, Py_ssize_t k, const real* a, Py_ssize_t a_step,
@@ -565,7 +566,7 @@ cdef void multiply_runs(int rows, int cols, bint transposed, Py_ssize_t k, Py_ss
     while p < k or p == 0:
         now = smaller(run, k - p)
         if next:
-            multiply_and_stream(rows, now, a, a_step, b, b_step,
+            multiply_and_stream(rows, cols, now, a, a_step, b, b_step,
                                 b + now * b_step if p + now < k else next, tile, step, add)
         elif packed:
             multiply_and_pack(cols, transposed, now, a, a_step, b, b_step, packed + p * TILE_COLS,
@@ -718,6 +719,8 @@ cdef inline void multiply_rows(const Matmul* mm, Block* at, Py_ssize_t first, Py
                 b_step = mm.b_step
                 packs = at.packs_b
             streams = at.streams_b and i == 0 and cols == TILE_COLS
+            if streams and 1 < rows <= WIDE_ROWS and at.cols - j >= WIDE_COLS:
+                cols = WIDE_COLS
             whole = rows == TILE_ROWS and cols == TILE_COLS and not packs and not streams
             finishes = whole and mm.finish != NULL and at.ends and done == j
             ask.n = 0
@@ -737,7 +740,7 @@ cdef inline void multiply_rows(const Matmul* mm, Block* at, Py_ssize_t first, Py
                 done += TILE_COLS
             if packs or packs_a or streams or ps > at.run:
                 multiply_runs(<int>rows, <int>cols, mm.a_transposed, ps, at.run, a, a_step, b,
-                              b_step, b + TILE_COLS if streams else NULL,
+                              b_step, b + cols if streams else NULL,
                               panel if packs else NULL, a_panel if packs_a else NULL,
                               &ask if asks else NULL, mm.finish if finishes else NULL, i_now,
                               j_now, c + j, step, at.p0 > 0)
@@ -755,7 +758,7 @@ cdef inline void multiply_rows(const Matmul* mm, Block* at, Py_ssize_t first, Py
             else:
                 multiply_tile(<int>rows, <int>cols, mm.a_transposed, ps, a, a_step, b, b_step,
                               c + j, step, at.p0 > 0)
-            j += TILE_COLS
+            j += larger(cols, TILE_COLS)
         i += TILE_ROWS
         if not at.ends or done >= j_end:
             continue

@@ -219,6 +219,10 @@ static ALWAYS_INLINE void ask_for_row(const asked_rows *ask, ptrdiff_t row)
 #define PACK_A 2
 #define STREAM_B 3
 #define ROWS_AHEAD 64
+/* Two or three rows have wider tiles, of as many sums: of each row of b, which is a page of its own, more is read. */
+#define WIDE_ROWS 3
+#define WIDE_VECTORS (TILE_ROWS * TILE_VECTORS / WIDE_ROWS)
+#define WIDE_COLS (WIDE_VECTORS * LANES_PER_VECTOR)
 static ALWAYS_INLINE void tile_body(const int rows, const int vectors, const int unit,
                                     const int pack, const share_of_p *share, const asked_rows *ask,
                                     const finished_rows *finish, ptrdiff_t row_at,
@@ -226,7 +230,7 @@ static ALWAYS_INLINE void tile_body(const int rows, const int vectors, const int
                                     const real *b, ptrdiff_t b_step, real *packed, real *tile,
                                     ptrdiff_t step, int add)
 {
-    vector sum[TILE_ROWS][TILE_VECTORS];
+    vector sum[TILE_ROWS * TILE_VECTORS];
     int i, v, asked = 0, ragged = ((uintptr_t)b | b_step * sizeof(real)) % 64 != 0;
     ptrdiff_t p = 0, stop = k, three = 3 * a_step;
     /* Four rows from each address: with 0, 1, 2 and 3 steps. */
@@ -235,15 +239,15 @@ static ALWAYS_INLINE void tile_body(const int rows, const int vectors, const int
 
 #pragma GCC unroll 12
     for (i = 0; i < rows; i++)
-#pragma GCC unroll 4
+#pragma GCC unroll 8
         for (v = 0; v < vectors; v++)
-            sum[i][v] = (vector){0};
+            sum[i * vectors + v] = (vector){0};
     if (share && pack != STREAM_B && share->begun) {
 #pragma GCC unroll 12
         for (i = 0; i < rows; i++)
-#pragma GCC unroll 4
+#pragma GCC unroll 8
             for (v = 0; v < vectors; v++)
-                sum[i][v] = *(const loose_vector *)(share->begun + i * share->begun_step + v * LANES_PER_VECTOR);
+                sum[i * vectors + v] = *(const loose_vector *)(share->begun + i * share->begun_step + v * LANES_PER_VECTOR);
     }
     __asm__("" : "+r"(three));
     do {
@@ -252,8 +256,8 @@ static ALWAYS_INLINE void tile_body(const int rows, const int vectors, const int
             stop = k * asked / TILE_ROWS;
         }
         for (; p < stop; p++) {
-            vector row[TILE_VECTORS];
-#pragma GCC unroll 4
+            vector row[WIDE_VECTORS];
+#pragma GCC unroll 8
             for (v = 0; v < vectors; v++)
                 row[v] = *(const loose_vector *)(b + v * LANES_PER_VECTOR);
             b += b_step;
@@ -262,7 +266,7 @@ static ALWAYS_INLINE void tile_body(const int rows, const int vectors, const int
                 packed += TILE_ROWS;
             }
             if (pack == PACK_B) {
-#pragma GCC unroll 4
+#pragma GCC unroll 8
                 for (v = 0; v < vectors; v++)
                     *(loose_vector *)(packed + v * LANES_PER_VECTOR) = row[v];
                 packed += TILE_COLS;
@@ -270,7 +274,7 @@ static ALWAYS_INLINE void tile_body(const int rows, const int vectors, const int
             if (pack == STREAM_B && p + ROWS_AHEAD == k)
                 ahead = share->next;
             if (pack == PACK_B || pack == STREAM_B) {
-#pragma GCC unroll 4
+#pragma GCC unroll 8
                 for (v = 0; v < vectors; v++)
                     prefetch_to_read_later(ahead + v * LANES_PER_VECTOR);
                 /* A line more, where they do not begin with one; in the one loop. */
@@ -295,9 +299,9 @@ static ALWAYS_INLINE void tile_body(const int rows, const int vectors, const int
                 __asm__ volatile("" : "+w"(one));
 #endif
                 const vector all = one - (vector){0};
-#pragma GCC unroll 4
+#pragma GCC unroll 8
                 for (v = 0; v < vectors; v++)
-                    sum[i][v] = MULTIPLY_ADD(all, row[v], sum[i][v]);
+                    sum[i * vectors + v] = MULTIPLY_ADD(all, row[v], sum[i * vectors + v]);
             }
             a += unit ? a_step : 1;
             if (!unit && rows > 4)
@@ -309,36 +313,36 @@ static ALWAYS_INLINE void tile_body(const int rows, const int vectors, const int
     if (!finish) {
 #pragma GCC unroll 12
         for (i = 0; i < rows; i++)
-#pragma GCC unroll 4
+#pragma GCC unroll 8
             for (v = 0; v < vectors; v++) {
                 loose_vector *to = (loose_vector *)(tile + i * step + v * LANES_PER_VECTOR);
-                *to = add ? (vector)*to + sum[i][v] : sum[i][v];
+                *to = add ? (vector)*to + sum[i * vectors + v] : sum[i * vectors + v];
             }
         return;
     }
 #define EACH_SUM                                                                                 \
     _Pragma("GCC unroll 12") for (i = 0; i < rows; i++)                                          \
-        _Pragma("GCC unroll 4") for (v = 0; v < vectors; v++)
+        _Pragma("GCC unroll 8") for (v = 0; v < vectors; v++)
 #define AT(p) (*(loose_vector *)((p) + v * LANES_PER_VECTOR))
     /* (Read before anything is written: for all the compiler knows it might be what is written over.) */
     const ptrdiff_t y_step = finish->step;
     real *y = finish->y + row_at * y_step + col_at;
     const real *slope = finish->slope;
     if (add)
-        EACH_SUM sum[i][v] += AT(tile + i * step);
+        EACH_SUM sum[i * vectors + v] += AT(tile + i * step);
     if (finish->bias)
-        EACH_SUM sum[i][v] += AT((real *)finish->bias + col_at);
+        EACH_SUM sum[i * vectors + v] += AT((real *)finish->bias + col_at);
     if (finish->relu)
-        EACH_SUM sum[i][v] = LARGER((vector){0}, sum[i][v]);
+        EACH_SUM sum[i * vectors + v] = LARGER((vector){0}, sum[i * vectors + v]);
     if (slope) {
         slope += row_at * y_step + col_at;
-        EACH_SUM sum[i][v] = (vector)((bits)sum[i][v] & (bits)((vector)AT((real *)slope + i * y_step) > 0));
+        EACH_SUM sum[i * vectors + v] = (vector)((bits)sum[i * vectors + v] & (bits)((vector)AT((real *)slope + i * y_step) > 0));
     }
 #pragma GCC unroll 12
     for (i = 0; i < rows; i++, y += y_step)
-#pragma GCC unroll 4
+#pragma GCC unroll 8
         for (v = 0; v < vectors; v++)
-            AT(y) = sum[i][v];
+            AT(y) = sum[i * vectors + v];
 #undef AT
 #undef EACH_SUM
 }
@@ -451,16 +455,26 @@ static void sum_narrow_rows(ptrdiff_t rows, ptrdiff_t cols, const real *a, real 
 #define end_of_sums(cols) (cols)
 #endif
 
-/* A tile of all its columns whose b is read for the first time, from memory or nearly so, and not packed: its rows
-   ahead are asked for, then those from `next` on (k is at least ROWS_AHEAD). */
-static ONLY_ONCE void multiply_and_stream(int rows, ptrdiff_t k, const real *a, ptrdiff_t a_step, const real *b,
-                                          ptrdiff_t b_step, const real *next, real *tile, ptrdiff_t step, int add)
+/* A tile of all its columns, or two or three rows of WIDE_COLS, whose b is read for the first time, from memory or
+   nearly so, and not packed: its rows ahead are asked for, then those from `next` on (k is at least ROWS_AHEAD). */
+static ONLY_ONCE void multiply_and_stream(int rows, int cols, ptrdiff_t k, const real *a, ptrdiff_t a_step,
+                                          const real *b, ptrdiff_t b_step, const real *next, real *tile,
+                                          ptrdiff_t step, int add)
 {
     const share_of_p share = {0, next, 0};
+#define STREAM(rows, vectors)                                                                    \
+    tile_body(rows, vectors, 0, STREAM_B, &share, 0, 0, 0, 0, k, a, a_step, b, b_step, 0, tile, step, add)
 #define STREAM_CASE(rows)                                                                        \
     case rows:                                                                                   \
-        tile_body(rows, TILE_VECTORS, 0, STREAM_B, &share, 0, 0, 0, 0, k, a, a_step, b, b_step, 0, tile, step, add); \
+        STREAM(rows, TILE_VECTORS);                                                              \
         break;
+    if (cols > TILE_COLS) {
+        if (rows == WIDE_ROWS)
+            STREAM(WIDE_ROWS, WIDE_VECTORS);
+        else
+            STREAM(WIDE_ROWS - 1, WIDE_VECTORS);
+        return;
+    }
     switch (rows) {
         STREAM_CASE(1)
         STREAM_CASE(2)
@@ -477,6 +491,7 @@ static ONLY_ONCE void multiply_and_stream(int rows, ptrdiff_t k, const real *a, 
         STREAM_CASE(12)
 #endif
     }
+#undef STREAM
 #undef STREAM_CASE
 }
 
@@ -1057,6 +1072,8 @@ static void multiply_narrow_turned(ptrdiff_t rows, ptrdiff_t cols, ptrdiff_t k, 
 #else /* A compiler without vector extensions (MSVC): right, and slower. */
 
 #define NNCORE_VECTOR_EXTENSIONS 0
+#define WIDE_ROWS 3
+#define WIDE_COLS (TILE_ROWS / WIDE_ROWS * TILE_COLS)
 #define prefetch_to_read(p) ((void)(p))
 #define prefetch_to_read_later(p) ((void)(p))
 #define ONLY_ONCE
@@ -1083,10 +1100,12 @@ static void multiply_tile(int rows, int cols, int unit, ptrdiff_t k, const real 
     }
 }
 
-static void multiply_and_stream(int rows, ptrdiff_t k, const real *a, ptrdiff_t a_step, const real *b,
+static void multiply_and_stream(int rows, int cols, ptrdiff_t k, const real *a, ptrdiff_t a_step, const real *b,
                                 ptrdiff_t b_step, const real *next, real *tile, ptrdiff_t step, int add)
 {
     (void)next;
+    for (; cols > TILE_COLS; cols -= TILE_COLS, b += TILE_COLS, tile += TILE_COLS)
+        multiply_tile(rows, TILE_COLS, 0, k, a, a_step, b, b_step, tile, step, add);
     multiply_tile(rows, TILE_COLS, 0, k, a, a_step, b, b_step, tile, step, add);
 }
 
