@@ -28,8 +28,7 @@ cdef extern from "microkernel.h" nogil:
     void multiply_tile(int rows, int cols, int unit, Py_ssize_t k, const real* a,
                        Py_ssize_t a_step, const real* b, Py_ssize_t b_step, real* tile,
                        Py_ssize_t step, int add)
-    const int WIDE_ROWS, WIDE_COLS
-    void multiply_and_stream(int rows, int cols, Py_ssize_t k, const real* a, Py_ssize_t a_step,
+    void multiply_and_stream(int rows, Py_ssize_t k, const real* a, Py_ssize_t a_step,
                              const real* b, Py_ssize_t b_step, const real* next, real* tile,
                              Py_ssize_t step, int add)
     void multiply_and_pack(int cols, int unit, Py_ssize_t k, const real* a, Py_ssize_t a_step,
@@ -90,8 +89,10 @@ cdef extern from "microkernel.h" nogil:
                       const real* b, Py_ssize_t b_step, real* c, int add)
     void multiply_column(Py_ssize_t rows, Py_ssize_t k, const real* a, Py_ssize_t a_step,
                          const real* b, real* c)
-    void multiply_streamed_row(Py_ssize_t cols, Py_ssize_t k, const real* a, Py_ssize_t a_step,
-                               const real* b, Py_ssize_t b_step, real* c, int add)
+    const int MOST_STREAMED, STREAMED_ROWS
+    void multiply_streamed_rows(int rows, int ask, Py_ssize_t cols, Py_ssize_t k, const real* a,
+                                Py_ssize_t row_step, Py_ssize_t a_step, const real* b,
+                                Py_ssize_t b_step, real* c, Py_ssize_t step, int add)
     real peak_rounds(long long n, real factor)
     void transpose(const real* source, Py_ssize_t source_step, Py_ssize_t rows, Py_ssize_t cols,
                    real* to, Py_ssize_t to_step)
@@ -374,35 +375,49 @@ cdef void pack_cols(const real* b, Py_ssize_t step, bint transposed, Py_ssize_t 
                 panel[p * TILE_COLS + j] = 0
 
 
-cdef void multiply_one_row(const Matmul* mm, Py_ssize_t j0, Py_ssize_t j1,
-                           real* c) noexcept nogil:
-    # m = 1: b is read once, row after row; there is nothing to copy.
-    cdef Py_ssize_t cols, tail, pb, ps, p, j, run = run_of(mm.k)
+cdef inline bint reads_whole_rows(const Matmul* mm, Py_ssize_t m) noexcept nogil:
+    # Of b, once, one after the other, for a few rows of a: there is nothing to copy. (For as many
+    # rows as registers hold sums of, tiles are better, if b does not come from memory.)
+    cdef Py_ssize_t b = bytes_of(mm.k, mm.n)
+    if mm.b_transposed:
+        return False
+    return m == 1 or (mm.n >= TILE_COLS and b > FAR_B_BYTES
+                      and m <= (MOST_STREAMED if b > SHARED_BYTES else STREAMED_ROWS))
+
+
+cdef void multiply_few_rows(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_ssize_t j0,
+                            Py_ssize_t j1, real* c) noexcept nogil:
+    cdef Py_ssize_t rows = i1 - i0, cols, tail, step, pb, ps, p, i, j, run = run_of(mm.k)
+    cdef Py_ssize_t row_step = 1 if mm.a_transposed else mm.a_step
     cdef Py_ssize_t a_step = mm.a_step if mm.a_transposed else 1
-    cdef bint streamed = bytes_of(mm.k, mm.n) > STREAMED
+    cdef bint streamed = rows > 1 or bytes_of(mm.k, mm.n) > STREAMED
+    cdef bint ask = bytes_of(mm.k, mm.n) > SHARED_BYTES
     cdef const real* a
     cdef const real* b
     cdef real sum
     while j0 < j1:
         cols = smaller(MAX_BLOCK_TILES * TILE_COLS, j1 - j0)
+        step = panel_step(cols)
         # The last vector may end at the end of b's memory.
         tail = 0 if mm.b_slack else cols % LANES_PER_VECTOR
         pb = 0
         while pb < mm.k or pb == 0:
             ps = smaller(run, mm.k - pb)
-            a = mm.a + pb * a_step
+            a = mm.a + i0 * row_step + pb * a_step
             b = mm.b + pb * mm.b_step + j0
             if streamed:
-                multiply_streamed_row(cols - tail, ps, a, a_step, b, mm.b_step, c, pb > 0)
+                multiply_streamed_rows(<int>rows, ask, cols - tail, ps, a, row_step, a_step, b,
+                                       mm.b_step, c, step, pb > 0)
             else:
                 multiply_row(cols - tail, ps, a, a_step, b, mm.b_step, c, pb > 0)
-            for j in range(cols - tail, cols):
-                sum = 0
-                for p in range(ps):
-                    sum = fused(a[p * a_step], b[p * mm.b_step + j], sum)
-                c[j] = c[j] + sum if pb > 0 else sum
+            for i in range(rows):
+                for j in range(cols - tail, cols):
+                    sum = 0
+                    for p in range(ps):
+                        sum = fused(a[i * row_step + p * a_step], b[p * mm.b_step + j], sum)
+                    c[i * step + j] = c[i * step + j] + sum if pb > 0 else sum
             pb += run if run > 0 else 1
-        mm.epilogue(mm.context, c, cols, 0, j0, 1, cols)
+        mm.epilogue(mm.context, c, step, i0, j0, rows, cols)
         j0 += cols
 
 
@@ -566,7 +581,7 @@ cdef void multiply_runs(int rows, int cols, bint transposed, Py_ssize_t k, Py_ss
     while p < k or p == 0:
         now = smaller(run, k - p)
         if next:
-            multiply_and_stream(rows, cols, now, a, a_step, b, b_step,
+            multiply_and_stream(rows, now, a, a_step, b, b_step,
                                 b + now * b_step if p + now < k else next, tile, step, add)
         elif packed:
             multiply_and_pack(cols, transposed, now, a, a_step, b, b_step, packed + p * TILE_COLS,
@@ -719,8 +734,6 @@ cdef inline void multiply_rows(const Matmul* mm, Block* at, Py_ssize_t first, Py
                 b_step = mm.b_step
                 packs = at.packs_b
             streams = at.streams_b and i == 0 and cols == TILE_COLS
-            if streams and 1 < rows <= WIDE_ROWS and at.cols - j >= WIDE_COLS:
-                cols = WIDE_COLS
             whole = rows == TILE_ROWS and cols == TILE_COLS and not packs and not streams
             finishes = whole and mm.finish != NULL and at.ends and done == j
             ask.n = 0
@@ -740,7 +753,7 @@ cdef inline void multiply_rows(const Matmul* mm, Block* at, Py_ssize_t first, Py
                 done += TILE_COLS
             if packs or packs_a or streams or ps > at.run:
                 multiply_runs(<int>rows, <int>cols, mm.a_transposed, ps, at.run, a, a_step, b,
-                              b_step, b + cols if streams else NULL,
+                              b_step, b + TILE_COLS if streams else NULL,
                               panel if packs else NULL, a_panel if packs_a else NULL,
                               &ask if asks else NULL, mm.finish if finishes else NULL, i_now,
                               j_now, c + j, step, at.p0 > 0)
@@ -758,7 +771,7 @@ cdef inline void multiply_rows(const Matmul* mm, Block* at, Py_ssize_t first, Py
             else:
                 multiply_tile(<int>rows, <int>cols, mm.a_transposed, ps, a, a_step, b, b_step,
                               c + j, step, at.p0 > 0)
-            j += larger(cols, TILE_COLS)
+            j += TILE_COLS
         i += TILE_ROWS
         if not at.ends or done >= j_end:
             continue
@@ -848,8 +861,8 @@ cdef void multiply_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_ssiz
     if mm.n == 1 and mm.b_step == 1 and not mm.a_transposed and not mm.b_transposed:
         multiply_one_column(mm, i0, i1, scratch)
         return
-    if mm.m == 1 and not mm.b_transposed:
-        multiply_one_row(mm, j0, j1, scratch)
+    if reads_whole_rows(mm, m):
+        multiply_few_rows(mm, i0, i1, j0, j1, scratch)
         return
     if has_rows_in_lanes(mm):
         i0 = multiply_lanes_range(mm, i0, i1, scratch)

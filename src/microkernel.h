@@ -219,10 +219,6 @@ static ALWAYS_INLINE void ask_for_row(const asked_rows *ask, ptrdiff_t row)
 #define PACK_A 2
 #define STREAM_B 3
 #define ROWS_AHEAD 64
-/* Two or three rows have wider tiles, of as many sums: of each row of b, which is a page of its own, more is read. */
-#define WIDE_ROWS 3
-#define WIDE_VECTORS (TILE_ROWS * TILE_VECTORS / WIDE_ROWS)
-#define WIDE_COLS (WIDE_VECTORS * LANES_PER_VECTOR)
 static ALWAYS_INLINE void tile_body(const int rows, const int vectors, const int unit,
                                     const int pack, const share_of_p *share, const asked_rows *ask,
                                     const finished_rows *finish, ptrdiff_t row_at,
@@ -230,7 +226,7 @@ static ALWAYS_INLINE void tile_body(const int rows, const int vectors, const int
                                     const real *b, ptrdiff_t b_step, real *packed, real *tile,
                                     ptrdiff_t step, int add)
 {
-    vector sum[TILE_ROWS * TILE_VECTORS];
+    vector sum[TILE_ROWS][TILE_VECTORS];
     int i, v, asked = 0, ragged = ((uintptr_t)b | b_step * sizeof(real)) % 64 != 0;
     ptrdiff_t p = 0, stop = k, three = 3 * a_step;
     /* Four rows from each address: with 0, 1, 2 and 3 steps. */
@@ -239,15 +235,15 @@ static ALWAYS_INLINE void tile_body(const int rows, const int vectors, const int
 
 #pragma GCC unroll 12
     for (i = 0; i < rows; i++)
-#pragma GCC unroll 8
+#pragma GCC unroll 4
         for (v = 0; v < vectors; v++)
-            sum[i * vectors + v] = (vector){0};
+            sum[i][v] = (vector){0};
     if (share && pack != STREAM_B && share->begun) {
 #pragma GCC unroll 12
         for (i = 0; i < rows; i++)
-#pragma GCC unroll 8
+#pragma GCC unroll 4
             for (v = 0; v < vectors; v++)
-                sum[i * vectors + v] = *(const loose_vector *)(share->begun + i * share->begun_step + v * LANES_PER_VECTOR);
+                sum[i][v] = *(const loose_vector *)(share->begun + i * share->begun_step + v * LANES_PER_VECTOR);
     }
     __asm__("" : "+r"(three));
     do {
@@ -256,8 +252,8 @@ static ALWAYS_INLINE void tile_body(const int rows, const int vectors, const int
             stop = k * asked / TILE_ROWS;
         }
         for (; p < stop; p++) {
-            vector row[WIDE_VECTORS];
-#pragma GCC unroll 8
+            vector row[TILE_VECTORS];
+#pragma GCC unroll 4
             for (v = 0; v < vectors; v++)
                 row[v] = *(const loose_vector *)(b + v * LANES_PER_VECTOR);
             b += b_step;
@@ -266,7 +262,7 @@ static ALWAYS_INLINE void tile_body(const int rows, const int vectors, const int
                 packed += TILE_ROWS;
             }
             if (pack == PACK_B) {
-#pragma GCC unroll 8
+#pragma GCC unroll 4
                 for (v = 0; v < vectors; v++)
                     *(loose_vector *)(packed + v * LANES_PER_VECTOR) = row[v];
                 packed += TILE_COLS;
@@ -274,7 +270,7 @@ static ALWAYS_INLINE void tile_body(const int rows, const int vectors, const int
             if (pack == STREAM_B && p + ROWS_AHEAD == k)
                 ahead = share->next;
             if (pack == PACK_B || pack == STREAM_B) {
-#pragma GCC unroll 8
+#pragma GCC unroll 4
                 for (v = 0; v < vectors; v++)
                     prefetch_to_read_later(ahead + v * LANES_PER_VECTOR);
                 /* A line more, where they do not begin with one; in the one loop. */
@@ -299,9 +295,9 @@ static ALWAYS_INLINE void tile_body(const int rows, const int vectors, const int
                 __asm__ volatile("" : "+w"(one));
 #endif
                 const vector all = one - (vector){0};
-#pragma GCC unroll 8
+#pragma GCC unroll 4
                 for (v = 0; v < vectors; v++)
-                    sum[i * vectors + v] = MULTIPLY_ADD(all, row[v], sum[i * vectors + v]);
+                    sum[i][v] = MULTIPLY_ADD(all, row[v], sum[i][v]);
             }
             a += unit ? a_step : 1;
             if (!unit && rows > 4)
@@ -313,36 +309,36 @@ static ALWAYS_INLINE void tile_body(const int rows, const int vectors, const int
     if (!finish) {
 #pragma GCC unroll 12
         for (i = 0; i < rows; i++)
-#pragma GCC unroll 8
+#pragma GCC unroll 4
             for (v = 0; v < vectors; v++) {
                 loose_vector *to = (loose_vector *)(tile + i * step + v * LANES_PER_VECTOR);
-                *to = add ? (vector)*to + sum[i * vectors + v] : sum[i * vectors + v];
+                *to = add ? (vector)*to + sum[i][v] : sum[i][v];
             }
         return;
     }
 #define EACH_SUM                                                                                 \
     _Pragma("GCC unroll 12") for (i = 0; i < rows; i++)                                          \
-        _Pragma("GCC unroll 8") for (v = 0; v < vectors; v++)
+        _Pragma("GCC unroll 4") for (v = 0; v < vectors; v++)
 #define AT(p) (*(loose_vector *)((p) + v * LANES_PER_VECTOR))
     /* (Read before anything is written: for all the compiler knows it might be what is written over.) */
     const ptrdiff_t y_step = finish->step;
     real *y = finish->y + row_at * y_step + col_at;
     const real *slope = finish->slope;
     if (add)
-        EACH_SUM sum[i * vectors + v] += AT(tile + i * step);
+        EACH_SUM sum[i][v] += AT(tile + i * step);
     if (finish->bias)
-        EACH_SUM sum[i * vectors + v] += AT((real *)finish->bias + col_at);
+        EACH_SUM sum[i][v] += AT((real *)finish->bias + col_at);
     if (finish->relu)
-        EACH_SUM sum[i * vectors + v] = LARGER((vector){0}, sum[i * vectors + v]);
+        EACH_SUM sum[i][v] = LARGER((vector){0}, sum[i][v]);
     if (slope) {
         slope += row_at * y_step + col_at;
-        EACH_SUM sum[i * vectors + v] = (vector)((bits)sum[i * vectors + v] & (bits)((vector)AT((real *)slope + i * y_step) > 0));
+        EACH_SUM sum[i][v] = (vector)((bits)sum[i][v] & (bits)((vector)AT((real *)slope + i * y_step) > 0));
     }
 #pragma GCC unroll 12
     for (i = 0; i < rows; i++, y += y_step)
-#pragma GCC unroll 8
+#pragma GCC unroll 4
         for (v = 0; v < vectors; v++)
-            AT(y) = sum[i * vectors + v];
+            AT(y) = sum[i][v];
 #undef AT
 #undef EACH_SUM
 }
@@ -455,43 +451,30 @@ static void sum_narrow_rows(ptrdiff_t rows, ptrdiff_t cols, const real *a, real 
 #define end_of_sums(cols) (cols)
 #endif
 
-/* A tile of all its columns, or two or three rows of WIDE_COLS, whose b is read for the first time, from memory or
-   nearly so, and not packed: its rows ahead are asked for, then those from `next` on (k is at least ROWS_AHEAD). */
-static ONLY_ONCE void multiply_and_stream(int rows, int cols, ptrdiff_t k, const real *a, ptrdiff_t a_step,
-                                          const real *b, ptrdiff_t b_step, const real *next, real *tile,
-                                          ptrdiff_t step, int add)
+/* A tile of all its columns whose b is read for the first time, from memory or nearly so, and not packed: its rows
+   ahead are asked for, then those from `next` on (k is at least ROWS_AHEAD). */
+static ONLY_ONCE void multiply_and_stream(int rows, ptrdiff_t k, const real *a, ptrdiff_t a_step, const real *b,
+                                          ptrdiff_t b_step, const real *next, real *tile, ptrdiff_t step, int add)
 {
     const share_of_p share = {0, next, 0};
-#define STREAM(rows, vectors)                                                                    \
-    tile_body(rows, vectors, 0, STREAM_B, &share, 0, 0, 0, 0, k, a, a_step, b, b_step, 0, tile, step, add)
 #define STREAM_CASE(rows)                                                                        \
     case rows:                                                                                   \
-        STREAM(rows, TILE_VECTORS);                                                              \
+        tile_body(rows, TILE_VECTORS, 0, STREAM_B, &share, 0, 0, 0, 0, k, a, a_step, b, b_step, 0, tile, step, add); \
         break;
-    if (cols > TILE_COLS) {
-        if (rows == WIDE_ROWS)
-            STREAM(WIDE_ROWS, WIDE_VECTORS);
-        else
-            STREAM(WIDE_ROWS - 1, WIDE_VECTORS);
-        return;
-    }
     switch (rows) {
-        STREAM_CASE(1)
-        STREAM_CASE(2)
-        STREAM_CASE(3)
-        STREAM_CASE(4)
-        STREAM_CASE(5)
-        STREAM_CASE(6)
 #if TILE_ROWS > 6
+        STREAM_CASE(5)
         STREAM_CASE(7)
         STREAM_CASE(8)
         STREAM_CASE(9)
         STREAM_CASE(10)
         STREAM_CASE(11)
         STREAM_CASE(12)
+#elif STREAMED_ROWS < 5
+        STREAM_CASE(5)
 #endif
+        STREAM_CASE(6)
     }
-#undef STREAM
 #undef STREAM_CASE
 }
 
@@ -617,65 +600,126 @@ static void multiply_row(ptrdiff_t cols, ptrdiff_t k, const real *a, ptrdiff_t a
     }
 }
 
-/* The same row where b comes from memory: STREAM_LINES whole lines of b at a time, which the processor
-   sees coming, while the sums wait in the L1 cache. Sums are taken in the same order. */
-#define STREAM_LINES 8
-#define STREAM_VECTORS (8192 / VECTOR_BYTES)
-/* With SSE a line is so many instructions that few are asked for at a time: the next ones are asked for
-   ahead. (With wider vectors that costs more than it gives.) */
-#if defined(__SSE2__) && !defined(__AVX2__)
-#define STREAM_AHEAD 1
+/* The same, of one to MOST_STREAMED rows, where b comes from afar: whole lines of b, several at a time, which the
+   processor sees coming, while the sums wait in the L1 cache. Sums are taken in the same order. */
+#define MOST_STREAMED 6
+#define STREAM_BYTES(rows) ((rows) <= 3 ? 8192 : 4096) /* of a row's sums, at most; of all: */
+#define STREAM_VECTORS (MOST_STREAMED * 4096 / VECTOR_BYTES)
+/* Lines whose numbers of a the registers hold; in which rows of few lines still gain more than tiles of as many sums. */
+#if defined(__AVX512F__) || defined(__aarch64__)
+#define STREAM_LINES(rows) ((rows) <= 3 ? 8 : 4)
+#define STREAMED_ROWS 4
 #else
-#define STREAM_AHEAD 0
+#define STREAM_LINES(rows) ((rows) == 1 ? 8 : (rows) <= 3 ? 4 : 2)
+#define STREAMED_ROWS 6
+#endif
+/* A line for several rows stays in a register; left to itself the compiler loads it for each. */
+#if defined(__SSE2__)
+#define in_register(x) __asm__("" : "+v"(x))
+#elif defined(__aarch64__)
+#define in_register(x) __asm__("" : "+w"(x))
+#else
+#define in_register(x) ((void)0)
 #endif
 
-static ALWAYS_INLINE void stream_body(const int lines, ptrdiff_t vectors, const real *a,
-                                      ptrdiff_t a_step, const real *b, ptrdiff_t b_step, vector *sums)
+/* sums(r, v) += sum_i a(r, i) b(i, v): the rows' sums lie side by side, `each` of them.
+   ask: what is `ahead` of these numbers will be read next. */
+static ALWAYS_INLINE void stream_body(const int rows, const int lines, const int ask, ptrdiff_t vectors, const real *a,
+                                      ptrdiff_t row_step, ptrdiff_t a_step, const real *b, ptrdiff_t b_step,
+                                      ptrdiff_t ahead, vector *sums, ptrdiff_t each)
 {
-    vector all[STREAM_LINES];
+    vector all[MOST_STREAMED * 4];
     ptrdiff_t v;
-    int i;
+    int i, r;
+#pragma GCC unroll 6
+    for (r = 0; r < rows; r++)
 #pragma GCC unroll 8
-    for (i = 0; i < lines; i++)
-        all[i] = a[i * a_step] - (vector){0};
+        for (i = 0; i < lines; i++)
+            all[r * lines + i] = a[r * row_step + i * a_step] - (vector){0};
     for (v = 0; v < vectors; v++) {
-        vector sum = sums[v];
+        vector sum[MOST_STREAMED];
+#pragma GCC unroll 6
+        for (r = 0; r < rows; r++)
+            sum[r] = sums[v * each + r];
 #pragma GCC unroll 8
         for (i = 0; i < lines; i++) {
             const real *at = b + i * b_step + v * LANES_PER_VECTOR;
-            if (STREAM_AHEAD && v % (64 / VECTOR_BYTES) == 0)
-                prefetch_to_read(at + lines * b_step);
-            sum = MULTIPLY_ADD(all[i], *(const loose_vector *)at, sum);
+            vector line = *(const loose_vector *)at;
+            if (rows > 1)
+                in_register(line);
+            if (ask)
+                prefetch_to_read_later(at + ahead);
+#pragma GCC unroll 6
+            for (r = 0; r < rows; r++)
+                sum[r] = MULTIPLY_ADD(all[r * lines + i], line, sum[r]);
         }
-        sums[v] = sum;
+#pragma GCC unroll 6
+        for (r = 0; r < rows; r++)
+            sums[v * each + r] = sum[r];
     }
 }
 
-static void multiply_streamed_row(ptrdiff_t cols, ptrdiff_t k, const real *a, ptrdiff_t a_step,
-                                  const real *b, ptrdiff_t b_step, real *c, int add)
+static ALWAYS_INLINE void stream_rows(const int rows, const int ask, ptrdiff_t cols, ptrdiff_t k, const real *a,
+                                      ptrdiff_t row_step, ptrdiff_t a_step, const real *b, ptrdiff_t b_step, real *c,
+                                      ptrdiff_t step, int add)
 {
+    const int lines = STREAM_LINES(rows);
+    const ptrdiff_t most = STREAM_BYTES(rows) / VECTOR_BYTES;
+    ptrdiff_t vectors = (cols + LANES_PER_VECTOR - 1) / LANES_PER_VECTOR, parts = (vectors + most - 1) / most;
     vector sums[STREAM_VECTORS];
-    ptrdiff_t vectors = (cols + LANES_PER_VECTOR - 1) / LANES_PER_VECTOR;
-    while (vectors > 0) {
-        const ptrdiff_t now = vectors < STREAM_VECTORS ? vectors : STREAM_VECTORS;
+    for (; parts > 0; parts--) {
+        const ptrdiff_t now = (vectors + parts - 1) / parts;
         const real *line = b, *factor = a;
         ptrdiff_t p, v;
-        memset(sums, 0, now * sizeof *sums);
-        for (p = k; p >= STREAM_LINES; p -= STREAM_LINES) {
-            stream_body(STREAM_LINES, now, factor, a_step, line, b_step, sums);
-            factor += STREAM_LINES * a_step;
-            line += STREAM_LINES * b_step;
+        int r;
+        memset(sums, 0, now * rows * sizeof *sums);
+        for (p = k; p >= lines; p -= lines) {
+            /* (The last lines ask for themselves, not for what may be nobody's.) */
+            stream_body(rows, lines, ask, now, factor, row_step, a_step, line, b_step,
+                        p >= 2 * lines ? lines * b_step : 0, sums, rows);
+            factor += lines * a_step;
+            line += lines * b_step;
         }
         for (; p > 0; p--, factor += a_step, line += b_step)
-            stream_body(1, now, factor, a_step, line, b_step, sums);
-        for (v = 0; v < now; v++) {
-            loose_vector *to = (loose_vector *)c + v;
-            *to = add ? (vector)*to + sums[v] : sums[v];
-        }
+            for (r = 0; r < rows; r++)
+                stream_body(1, 1, 0, now, factor + r * row_step, 0, 0, line, 0, 0, sums + r, rows);
+        for (r = 0; r < rows; r++)
+            for (v = 0; v < now; v++) {
+                loose_vector *to = (loose_vector *)(c + r * step) + v;
+                *to = add ? (vector)*to + sums[v * rows + r] : sums[v * rows + r];
+            }
         vectors -= now;
         b += now * LANES_PER_VECTOR;
         c += now * LANES_PER_VECTOR;
     }
+}
+
+/* a(r, p) = a[r * row_step + p * a_step]. ask: ask for lines ahead, too, which costs more than it gives for one or
+   two rows whose b the L3 cache keeps. */
+static ONLY_ONCE void multiply_streamed_rows(int rows, int ask, ptrdiff_t cols, ptrdiff_t k, const real *a,
+                                             ptrdiff_t row_step, ptrdiff_t a_step, const real *b, ptrdiff_t b_step,
+                                             real *c, ptrdiff_t step, int add)
+{
+#define STREAM(rows, ask) stream_rows(rows, ask, cols, k, a, row_step, a_step, b, b_step, c, step, add)
+    switch (rows) {
+    case 1:
+        if (ask)
+            STREAM(1, 1);
+        else
+            STREAM(1, 0);
+        break;
+    case 2:
+        if (ask)
+            STREAM(2, 1);
+        else
+            STREAM(2, 0);
+        break;
+    case 3: STREAM(3, 1); break;
+    case 4: STREAM(4, 1); break;
+    case 5: STREAM(5, 1); break;
+    case 6: STREAM(6, 1); break;
+    }
+#undef STREAM
 }
 
 /* One column: c(i) = sum_p a(i, p) b(p), the sum in two vectors of partial sums, whatever i. */
@@ -1072,8 +1116,6 @@ static void multiply_narrow_turned(ptrdiff_t rows, ptrdiff_t cols, ptrdiff_t k, 
 #else /* A compiler without vector extensions (MSVC): right, and slower. */
 
 #define NNCORE_VECTOR_EXTENSIONS 0
-#define WIDE_ROWS 3
-#define WIDE_COLS (TILE_ROWS / WIDE_ROWS * TILE_COLS)
 #define prefetch_to_read(p) ((void)(p))
 #define prefetch_to_read_later(p) ((void)(p))
 #define ONLY_ONCE
@@ -1100,12 +1142,10 @@ static void multiply_tile(int rows, int cols, int unit, ptrdiff_t k, const real 
     }
 }
 
-static void multiply_and_stream(int rows, int cols, ptrdiff_t k, const real *a, ptrdiff_t a_step, const real *b,
+static void multiply_and_stream(int rows, ptrdiff_t k, const real *a, ptrdiff_t a_step, const real *b,
                                 ptrdiff_t b_step, const real *next, real *tile, ptrdiff_t step, int add)
 {
     (void)next;
-    for (; cols > TILE_COLS; cols -= TILE_COLS, b += TILE_COLS, tile += TILE_COLS)
-        multiply_tile(rows, TILE_COLS, 0, k, a, a_step, b, b_step, tile, step, add);
     multiply_tile(rows, TILE_COLS, 0, k, a, a_step, b, b_step, tile, step, add);
 }
 
@@ -1267,10 +1307,15 @@ static void multiply_row(ptrdiff_t cols, ptrdiff_t k, const real *a, ptrdiff_t a
     }
 }
 
-static void multiply_streamed_row(ptrdiff_t cols, ptrdiff_t k, const real *a, ptrdiff_t a_step,
-                                  const real *b, ptrdiff_t b_step, real *c, int add)
+#define MOST_STREAMED 6
+#define STREAMED_ROWS 6
+static void multiply_streamed_rows(int rows, int ask, ptrdiff_t cols, ptrdiff_t k, const real *a, ptrdiff_t row_step,
+                                   ptrdiff_t a_step, const real *b, ptrdiff_t b_step, real *c, ptrdiff_t step, int add)
 {
-    multiply_row(cols, k, a, a_step, b, b_step, c, add);
+    int r;
+    (void)ask;
+    for (r = 0; r < rows; r++)
+        multiply_row(cols, k, a + r * row_step, a_step, b, b_step, c + r * step, add);
 }
 
 static void multiply_column(ptrdiff_t rows, ptrdiff_t k, const real *a, ptrdiff_t a_step,

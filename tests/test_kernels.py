@@ -472,6 +472,30 @@ def test_weights_from_memory(dtype, rows, n_in, n_out, offset, caches):
     np.testing.assert_array_equal(bad[others], np.maximum(kernels.dense(x[others], w, b), 0))
 
 
+@pytest.mark.parametrize("offset", [0, 3])
+@pytest.mark.parametrize(("n_in", "n_out"), [(261, 523), (1037, 1030), (70, 2501), (4101, 65)])
+def test_few_rows_of_weights_from_afar(dtype, n_in, n_out, offset):
+    """A few rows read whole rows of the weights, more read tiles of them: the bits are the same."""
+    rng = np.random.default_rng(23)
+    w = np.empty(n_in * n_out + offset, dtype)[offset:].reshape(n_in, n_out)
+    w[:] = rng.normal(size=w.shape)
+    b = rng.normal(size=n_out).astype(dtype)
+    x = rng.normal(size=(20, n_in)).astype(dtype)
+    many = kernels.dense(x, w, b, "softsign")
+    z = x.astype(np.float64) @ w + b
+    close(many, z / (1 + np.abs(z)), dtype, absolute=32, scale=math.sqrt(n_in))
+    gradient = np.ascontiguousarray(x.T)
+    many_dw, _ = kernels.dense_backward_weights(gradient, w)
+    close(many_dw, x.astype(np.float64) @ w, dtype, absolute=32, scale=math.sqrt(n_in))
+    for rows in range(1, 8):
+        for n_threads in (1, 2):
+            y = kernels.dense(x[:rows], w, b, "softsign", n_threads=n_threads)
+            np.testing.assert_array_equal(y, many[:rows])
+            few = np.ascontiguousarray(gradient[:, :rows])
+            dw, _ = kernels.dense_backward_weights(few, w, n_threads=n_threads)
+            np.testing.assert_array_equal(dw, many_dw[:rows])
+
+
 @pytest.mark.parametrize(
     ("rows", "k", "n"),
     [(300, 1024, 900), (1100, 1024, 200), (13, 4096, 1030), (8, 32768, 140), (2, 17408, 129)],
