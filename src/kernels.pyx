@@ -419,6 +419,7 @@ def scratch_spare(Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, *, Py_ssize_t a_step
     mm.a_step = a_step
     mm.a_transposed = a_transposed
     mm.b_transposed = b_transposed
+    mm.b_step = k if b_transposed else n
     mm.b_slack = b_slack
     mm.narrow = is_narrow(n, k)
     mm.n_threads = n_threads
@@ -431,7 +432,8 @@ def scratch_spare(Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, *, Py_ssize_t a_step
                 layout = layout_of(&mm, i1 - i0, j1 - j0)
                 rows = rows_at_once(&mm, &layout, i1 - i0)
                 layout = layout_of(&mm, rows, j1 - j0)
-                spare = scratch_size(m, n, k) - layout.end
+                spare = scratch_size(m, n, k) \
+                    - larger(layout.end, few_end(&mm, rows, j1 - j0))
                 least = spare if spare < least else least
                 i0 += rows
     if has_rows_in_lanes(&mm):

@@ -93,6 +93,11 @@ cdef extern from "microkernel.h" nogil:
     void multiply_streamed_rows(int rows, int ask, Py_ssize_t cols, Py_ssize_t k, const real* a,
                                 Py_ssize_t row_step, Py_ssize_t a_step, const real* b,
                                 Py_ssize_t b_step, real* c, Py_ssize_t step, int add)
+    const int MOST_ROWS_TURNED
+    int rows_turned(int rows)
+    Py_ssize_t multiply_few_turned(int rows, Py_ssize_t cols, Py_ssize_t k, const real* a,
+                                   const real* b, Py_ssize_t b_step, real* c, Py_ssize_t step,
+                                   int add)
     real peak_rounds(long long n, real factor)
     void transpose(const real* source, Py_ssize_t source_step, Py_ssize_t rows, Py_ssize_t cols,
                    real* to, Py_ssize_t to_step)
@@ -136,6 +141,7 @@ cdef enum:
     PAGE = 4096
     STREAMED = 1 << 20      # bytes of b that come from memory: more than the caches keep
     FAR_B_BYTES = 512 << 10   # of a b that its first tile of rows asks for, where it is not packed
+    TURNED_P = 16
     LONG_P = 256            # and then so many p, of which the first 64 are not asked for
     SHARED_BYTES = 4 << 20  # of b, if more: that its first tile of rows reads by shares, so many
     SHARE_P = 128           # rows at a time, and of each
@@ -417,6 +423,66 @@ cdef void multiply_few_rows(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_s
                         sum = fused(a[i * row_step + p * a_step], b[p * mm.b_step + j], sum)
                     c[i * step + j] = c[i * step + j] + sum if pb > 0 else sum
             pb += run if run > 0 else 1
+        mm.epilogue(mm.context, c, step, i0, j0, rows, cols)
+        j0 += cols
+
+
+cdef inline bint turns_few_rows(const Matmul* mm, Py_ssize_t m) noexcept nogil:
+    # Is a transposed b turned in registers, for a few rows of a? (Not where the L1 cache has no
+    # room for a vector of b's rows, but for so few that packing b takes all the time.)
+    return m <= MOST_ROWS_TURNED and mm.b_transposed and mm.n >= TILE_COLS and mm.k >= TURNED_P \
+        and (m <= 2 or cache_ways >= LANES_PER_VECTOR or bytes_of(1, mm.b_step) % PAGE != 0)
+
+
+cdef inline Py_ssize_t turned_c_at(Py_ssize_t run) noexcept nogil:
+    # Numbers of scratch, before those of c: a, turned, and b's last columns.
+    return round_up(MOST_ROWS_TURNED * run, 64) + round_up(TILE_COLS * run, 64)
+
+
+cdef Py_ssize_t few_end(const Matmul* mm, Py_ssize_t m, Py_ssize_t n) noexcept nogil:
+    # The scratch that a part of few rows takes; 0: it is computed otherwise.
+    cdef Py_ssize_t step = panel_step(smaller(MAX_BLOCK_TILES * TILE_COLS, n))
+    if reads_whole_rows(mm, m):
+        return m * step
+    if turns_few_rows(mm, m):
+        return turned_c_at(run_of(mm.k)) + rows_turned(<int>m) * step
+    return 0
+
+
+cdef void multiply_few_rows_turned(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_ssize_t j0,
+                                   Py_ssize_t j1, real* scratch) noexcept nogil:
+    # b's columns, by the vector, meet a's numbers of `most` rows one p after the other.
+    cdef Py_ssize_t rows = i1 - i0, cols, done, step, pb, ps, i, p, run = run_of(mm.k)
+    cdef Py_ssize_t most = rows_turned(<int>rows)
+    cdef real* turned = scratch
+    cdef real* panel = scratch + round_up(MOST_ROWS_TURNED * run, 64)
+    cdef real* c = scratch + turned_c_at(run)
+    cdef const real* a
+    cdef const real* b
+    cdef const real* row
+    while j0 < j1:
+        cols = smaller(MAX_BLOCK_TILES * TILE_COLS, j1 - j0)
+        step = panel_step(cols)
+        pb = 0
+        while pb < mm.k:
+            ps = smaller(run, mm.k - pb)
+            a = mm.a + i0 * mm.a_step + pb
+            b = mm.b + j0 * mm.b_step + pb
+            for i in range(most):
+                # (What comes of a missing row is ignored.)
+                row = a + smaller(i, rows - 1) * mm.a_step
+                for p in range(ps):
+                    turned[p * most + i] = row[p]
+            done = multiply_few_turned(<int>most, cols, ps, turned, b, mm.b_step, c, step, pb > 0)
+            if done < cols:     # less than a vector
+                pack_cols(b + done * mm.b_step, mm.b_step, True, ps, cols - done, panel)
+                i = 0
+                while i < rows:
+                    multiply_tile(<int>smaller(TILE_ROWS, rows - i), <int>(cols - done), False,
+                                  ps, a + i * mm.a_step, mm.a_step, panel, TILE_COLS,
+                                  c + i * step + done, step, pb > 0)
+                    i += TILE_ROWS
+            pb += run
         mm.epilogue(mm.context, c, step, i0, j0, rows, cols)
         j0 += cols
 
@@ -864,6 +930,9 @@ cdef void multiply_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_ssiz
     if reads_whole_rows(mm, m):
         multiply_few_rows(mm, i0, i1, j0, j1, scratch)
         return
+    if turns_few_rows(mm, m):
+        multiply_few_rows_turned(mm, i0, i1, j0, j1, scratch)
+        return
     if has_rows_in_lanes(mm):
         i0 = multiply_lanes_range(mm, i0, i1, scratch)
         m = i1 - i0
@@ -1102,7 +1171,7 @@ cdef void multiply(Matmul* mm) noexcept nogil:
         return
     if mm.narrow:
         multiply_narrow_range(mm, 0, mm.m, mm.scratch)
-    elif is_small(mm):
+    elif is_small(mm) and not turns_few_rows(mm, mm.m):
         if has_rows_in_lanes(mm):
             first = multiply_lanes_range(mm, 0, mm.m, mm.scratch)
         if first < mm.m:

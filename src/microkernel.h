@@ -64,16 +64,21 @@
 #if defined(__AVX512F__) && (defined(__GNUC__) || defined(__clang__)) && !defined(NNCORE_PLAIN_C)
 #define MOST_TURNED 12
 #define FEWEST_TURNED 32
+#define MOST_ROWS_TURNED 8
 #elif defined(__AVX2__) && (defined(__GNUC__) || defined(__clang__)) && !defined(NNCORE_PLAIN_C)
 #define MOST_TURNED 10 /* with four columns of a they fill the registers */
 #define FEWEST_TURNED 4
+#define MOST_ROWS_TURNED 8
 #endif
 #ifdef MOST_TURNED
 #define ROWS_IN_LANES(cols, k) ((cols) >= 9 && (cols) <= MOST_TURNED && (k) >= FEWEST_TURNED)
 #else
 #define ROWS_IN_LANES(cols, k) 0
+#define MOST_ROWS_TURNED 0
 #define multiply_in_lanes(...) ((ptrdiff_t)0)
 #define multiply_to_strip(...) ((void)0)
+#define multiply_few_turned(...) ((ptrdiff_t)0)
+#define rows_turned(rows) (rows)
 #endif
 #define TILE_COLS (TILE_VECTORS * LANES_PER_VECTOR)
 
@@ -622,25 +627,34 @@ static void multiply_row(ptrdiff_t cols, ptrdiff_t k, const real *a, ptrdiff_t a
 #define in_register(x) ((void)0)
 #endif
 
-/* sums(r, v) += sum_i a(r, i) b(i, v): the rows' sums lie side by side, `each` of them.
-   ask: what is `ahead` of these numbers will be read next. */
-static ALWAYS_INLINE void stream_body(const int rows, const int lines, const int ask, ptrdiff_t vectors, const real *a,
-                                      ptrdiff_t row_step, ptrdiff_t a_step, const real *b, ptrdiff_t b_step,
-                                      ptrdiff_t ahead, vector *sums, ptrdiff_t each)
+static ONLY_ONCE void take_factors(int rows, int lines, const real *a, ptrdiff_t row_step, ptrdiff_t a_step,
+                                   real *factor)
 {
+    int i, r;
+    for (i = 0; i < lines; i++)
+        for (r = 0; r < rows; r++)
+            *factor++ = a[r * row_step + i * a_step];
+}
+
+/* sums(r, v) += sum_i a(r, i) b(i, v): the rows' sums lie side by side. ask: what is `ahead` of these numbers of b will
+   be read next. */
+static ALWAYS_INLINE void stream_body(const int rows, const int lines, const int ask, ptrdiff_t vectors,
+                                      const real *a, ptrdiff_t row_step, ptrdiff_t a_step, const real *b,
+                                      ptrdiff_t b_step, ptrdiff_t ahead, vector *sums)
+{
+    real factor[MOST_STREAMED * 4];
     vector all[MOST_STREAMED * 4];
     ptrdiff_t v;
     int i, r;
-#pragma GCC unroll 6
-    for (r = 0; r < rows; r++)
-#pragma GCC unroll 8
-        for (i = 0; i < lines; i++)
-            all[r * lines + i] = a[r * row_step + i * a_step] - (vector){0};
+    take_factors(rows, lines, a, row_step, a_step, factor);
+#pragma GCC unroll 24
+    for (i = 0; i < lines * rows; i++)
+        all[i] = factor[i] - (vector){0};
     for (v = 0; v < vectors; v++) {
         vector sum[MOST_STREAMED];
 #pragma GCC unroll 6
         for (r = 0; r < rows; r++)
-            sum[r] = sums[v * each + r];
+            sum[r] = sums[v * rows + r];
 #pragma GCC unroll 8
         for (i = 0; i < lines; i++) {
             const real *at = b + i * b_step + v * LANES_PER_VECTOR;
@@ -651,38 +665,65 @@ static ALWAYS_INLINE void stream_body(const int rows, const int lines, const int
                 prefetch_to_read_later(at + ahead);
 #pragma GCC unroll 6
             for (r = 0; r < rows; r++)
-                sum[r] = MULTIPLY_ADD(all[r * lines + i], line, sum[r]);
+                sum[r] = MULTIPLY_ADD(all[i * rows + r], line, sum[r]);
         }
 #pragma GCC unroll 6
         for (r = 0; r < rows; r++)
-            sums[v * each + r] = sum[r];
+            sums[v * rows + r] = sum[r];
     }
 }
 
-static ALWAYS_INLINE void stream_rows(const int rows, const int ask, ptrdiff_t cols, ptrdiff_t k, const real *a,
-                                      ptrdiff_t row_step, ptrdiff_t a_step, const real *b, ptrdiff_t b_step, real *c,
-                                      ptrdiff_t step, int add)
+/* The same of one line. */
+static ONLY_ONCE void stream_line(int rows, ptrdiff_t vectors, const real *a, ptrdiff_t row_step, const real *line,
+                                  vector *sums)
+{
+    ptrdiff_t v;
+    int r;
+    for (r = 0; r < rows; r++) {
+        const vector all = a[r * row_step] - (vector){0};
+        for (v = 0; v < vectors; v++)
+            sums[v * rows + r] = MULTIPLY_ADD(all, ((const loose_vector *)line)[v], sums[v * rows + r]);
+    }
+}
+
+static ALWAYS_INLINE void stream_lines(const int rows, const int ask, ptrdiff_t vectors, ptrdiff_t k, const real *a,
+                                       ptrdiff_t row_step, ptrdiff_t a_step, const real *b, ptrdiff_t b_step,
+                                       vector *sums)
 {
     const int lines = STREAM_LINES(rows);
+    for (; k >= lines; k -= lines, a += lines * a_step, b += lines * b_step)
+        /* (The last lines ask for themselves, not for what may be nobody's.) */
+        stream_body(rows, lines, ask, vectors, a, row_step, a_step, b, b_step, k >= 2 * lines ? lines * b_step : 0,
+                    sums);
+    for (; k > 0; k--, a += a_step, b += b_step)
+        stream_line(rows, vectors, a, row_step, b, sums);
+}
+
+/* a(r, p) = a[r * row_step + p * a_step]. ask: ask for lines ahead, too, which costs more than it gives for one or
+   two rows whose b the L3 cache keeps. */
+static ONLY_ONCE void multiply_streamed_rows(int rows, int ask, ptrdiff_t cols, ptrdiff_t k, const real *a,
+                                             ptrdiff_t row_step, ptrdiff_t a_step, const real *b, ptrdiff_t b_step,
+                                             real *c, ptrdiff_t step, int add)
+{
     const ptrdiff_t most = STREAM_BYTES(rows) / VECTOR_BYTES;
-    ptrdiff_t vectors = (cols + LANES_PER_VECTOR - 1) / LANES_PER_VECTOR, parts = (vectors + most - 1) / most;
+    ptrdiff_t vectors = (cols + LANES_PER_VECTOR - 1) / LANES_PER_VECTOR, parts = (vectors + most - 1) / most, now, v;
     vector sums[STREAM_VECTORS];
+    int r;
     for (; parts > 0; parts--) {
-        const ptrdiff_t now = (vectors + parts - 1) / parts;
-        const real *line = b, *factor = a;
-        ptrdiff_t p, v;
-        int r;
+        now = (vectors + parts - 1) / parts;
         memset(sums, 0, now * rows * sizeof *sums);
-        for (p = k; p >= lines; p -= lines) {
-            /* (The last lines ask for themselves, not for what may be nobody's.) */
-            stream_body(rows, lines, ask, now, factor, row_step, a_step, line, b_step,
-                        p >= 2 * lines ? lines * b_step : 0, sums, rows);
-            factor += lines * a_step;
-            line += lines * b_step;
+#define STREAM(rows, ask) stream_lines(rows, ask, now, k, a, row_step, a_step, b, b_step, sums)
+        switch (2 * rows + (ask || rows > 2)) {
+        case 2: STREAM(1, 0); break;
+        case 3: STREAM(1, 1); break;
+        case 4: STREAM(2, 0); break;
+        case 5: STREAM(2, 1); break;
+        case 7: STREAM(3, 1); break;
+        case 9: STREAM(4, 1); break;
+        case 11: STREAM(5, 1); break;
+        case 13: STREAM(6, 1); break;
         }
-        for (; p > 0; p--, factor += a_step, line += b_step)
-            for (r = 0; r < rows; r++)
-                stream_body(1, 1, 0, now, factor + r * row_step, 0, 0, line, 0, 0, sums + r, rows);
+#undef STREAM
         for (r = 0; r < rows; r++)
             for (v = 0; v < now; v++) {
                 loose_vector *to = (loose_vector *)(c + r * step) + v;
@@ -692,34 +733,6 @@ static ALWAYS_INLINE void stream_rows(const int rows, const int ask, ptrdiff_t c
         b += now * LANES_PER_VECTOR;
         c += now * LANES_PER_VECTOR;
     }
-}
-
-/* a(r, p) = a[r * row_step + p * a_step]. ask: ask for lines ahead, too, which costs more than it gives for one or
-   two rows whose b the L3 cache keeps. */
-static ONLY_ONCE void multiply_streamed_rows(int rows, int ask, ptrdiff_t cols, ptrdiff_t k, const real *a,
-                                             ptrdiff_t row_step, ptrdiff_t a_step, const real *b, ptrdiff_t b_step,
-                                             real *c, ptrdiff_t step, int add)
-{
-#define STREAM(rows, ask) stream_rows(rows, ask, cols, k, a, row_step, a_step, b, b_step, c, step, add)
-    switch (rows) {
-    case 1:
-        if (ask)
-            STREAM(1, 1);
-        else
-            STREAM(1, 0);
-        break;
-    case 2:
-        if (ask)
-            STREAM(2, 1);
-        else
-            STREAM(2, 0);
-        break;
-    case 3: STREAM(3, 1); break;
-    case 4: STREAM(4, 1); break;
-    case 5: STREAM(5, 1); break;
-    case 6: STREAM(6, 1); break;
-    }
-#undef STREAM
 }
 
 /* One column: c(i) = sum_p a(i, p) b(p), the sum in two vectors of partial sums, whatever i. */
@@ -992,7 +1005,7 @@ static ALWAYS_INLINE void transpose_to_vectors(const ptrdiff_t cols, const real 
    which are `step` apart, are written. */
 static ALWAYS_INLINE void rows_in_lanes(const int most, const int unit, ptrdiff_t k, const real *a, ptrdiff_t a_step,
                                         const real *b, ptrdiff_t b_step, const real *bias, real *columns,
-                                        ptrdiff_t step)
+                                        ptrdiff_t step, const int add)
 {
     vector sum[MOST_TURNED], column[4];
     const real *at = a; /* (a number that grows beside p, not p itself: 5 % faster with gcc) */
@@ -1022,8 +1035,10 @@ static ALWAYS_INLINE void rows_in_lanes(const int most, const int unit, ptrdiff_
     }
 #undef ADD_COLUMN
 #pragma GCC unroll 12
-    for (j = 0; j < most; j++)
-        *(loose_vector *)(columns + j * step) = bias ? sum[j] + bias[j] : sum[j];
+    for (j = 0; j < most; j++) {
+        loose_vector *to = (loose_vector *)(columns + j * step);
+        *to = add ? (vector)*to + sum[j] : bias ? sum[j] + bias[j] : sum[j];
+    }
 }
 
 static ONLY_ONCE void columns_of_rows(int unit, ptrdiff_t cols, ptrdiff_t k, const real *a, ptrdiff_t a_step,
@@ -1032,13 +1047,30 @@ static ONLY_ONCE void columns_of_rows(int unit, ptrdiff_t cols, ptrdiff_t k, con
 {
     const int ten = MOST_TURNED == 10 || cols <= 10;
     if (unit && ten)
-        rows_in_lanes(10, 1, k, a, a_step, b, b_step, bias, columns, step);
+        rows_in_lanes(10, 1, k, a, a_step, b, b_step, bias, columns, step, 0);
     else if (unit)
-        rows_in_lanes(MOST_TURNED, 1, k, a, a_step, b, b_step, bias, columns, step);
+        rows_in_lanes(MOST_TURNED, 1, k, a, a_step, b, b_step, bias, columns, step, 0);
     else if (ten)
-        rows_in_lanes(10, 0, k, a, a_step, b, b_step, bias, columns, step);
+        rows_in_lanes(10, 0, k, a, a_step, b, b_step, bias, columns, step, 0);
     else
-        rows_in_lanes(MOST_TURNED, 0, k, a, a_step, b, b_step, bias, columns, step);
+        rows_in_lanes(MOST_TURNED, 0, k, a, a_step, b, b_step, bias, columns, step, 0);
+}
+
+/* rows = rows_turned(rows) rows of a result whose b is transposed, b(p, j) = b[j * b_step + p]: of its columns as
+   many as are whole vectors; how many. They lie in the lanes, b is turned in registers. a(i, p) = a[p * rows + i]. */
+#define rows_turned(rows) ((rows) <= 2 ? (rows) : (rows) <= 4 ? 4 : 8)
+static ONLY_ONCE ptrdiff_t multiply_few_turned(int rows, ptrdiff_t cols, ptrdiff_t k, const real *a, const real *b,
+                                               ptrdiff_t b_step, real *c, ptrdiff_t step, int add)
+{
+    ptrdiff_t j = 0;
+    for (; j + VECTOR_ROWS <= cols; j += VECTOR_ROWS, b += VECTOR_ROWS * b_step, c += VECTOR_ROWS)
+        switch (rows) {
+        case 1: rows_in_lanes(1, 0, k, b, b_step, a, 1, NULL, c, step, add); break;
+        case 2: rows_in_lanes(2, 0, k, b, b_step, a, 2, NULL, c, step, add); break;
+        case 4: rows_in_lanes(4, 0, k, b, b_step, a, 4, NULL, c, step, add); break;
+        case 8: rows_in_lanes(8, 0, k, b, b_step, a, 8, NULL, c, step, add); break;
+        }
+    return j;
 }
 
 /* As many rows as are whole vectors of lanes, in rows side by side: how many. Of c's rows, one after the other,

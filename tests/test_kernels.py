@@ -497,6 +497,26 @@ def test_few_rows_of_weights_from_afar(dtype, n_in, n_out, offset):
 
 
 @pytest.mark.parametrize(
+    ("n_in", "n_out"), [(64, 16), (70, 50), (161, 100), (2100, 33), (133, 1100), (50, 1024)]
+)
+def test_backward_data_of_few_rows(dtype, n_in, n_out, caches):
+    """They turn the weights in registers, more rows pack them: the bits are the same."""
+    rng = np.random.default_rng(29)
+    w = rng.normal(size=(n_in, n_out)).astype(dtype)
+    x = rng.normal(size=(20, n_in)).astype(dtype)
+    dz = rng.normal(size=(20, n_out)).astype(dtype)
+    for name in ("linear", "relu", "tanh"):
+        many = kernels.dense_backward_data(dz, w, name, x)
+        slope = {"linear": 1, "relu": x > 0, "tanh": 1 - x.astype(np.float64) ** 2}[name]
+        expected = dz.astype(np.float64) @ w.T * slope
+        close(many, expected, dtype, absolute=64, scale=math.sqrt(n_out))
+        for rows in range(1, 10):
+            for n_threads in (1, 2):
+                few = kernels.dense_backward_data(dz[:rows], w, name, x[:rows], n_threads=n_threads)
+                np.testing.assert_array_equal(few, many[:rows])
+
+
+@pytest.mark.parametrize(
     ("rows", "k", "n"),
     [(300, 1024, 900), (1100, 1024, 200), (13, 4096, 1030), (8, 32768, 140), (2, 17408, 129)],
 )
