@@ -193,6 +193,25 @@ def test_compare(scripts, tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert "is not a result file" in capsys.readouterr().err
 
 
+def test_table(scripts, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = scripts("table")
+    path = results(tmp_path, "a.json", nncore=[1.1e-5, 1.2e-5, 1.3e-5], numpy=[3e-5, 2.4e-5, 2e-5])
+    found = json.loads(path.read_text(encoding="utf-8"))
+    found["titles"] = {"nncore": "nncore", "numpy": "NumPy", "jax": "JAX"}
+    found["results"][0]["microseconds"]["nncore"] = [2.0]
+    path.write_text(json.dumps(found), encoding="utf-8")
+    assert table.main([str(path)]) == 0
+    head, _, far, near = capsys.readouterr().out.splitlines()
+    assert head.split(" | ")[2:5] == ["nncore", "NumPy", "JAX"]
+    assert far.startswith("| 2-2-2 (8) | 0.00 | 2 | 0.00 | – | **0.00** (NumPy) | ")
+    assert far.endswith("| – | – |")
+    assert near == ("| 4-16-3 (8) | 0.01 | 0.01 | 0.02 | – | **2.00** (NumPy) | 2 | 1.2 | 2.4 |")
+    path.write_text("[]", encoding="utf-8")
+    with pytest.raises(SystemExit):
+        table.main([str(path)])
+    assert "is no result file" in capsys.readouterr().err
+
+
 def test_plot(scripts, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="matplotlib is not installed")
     path = results(tmp_path, "a.json", nncore=[1.0, 2.0], numpy=[30.0])
