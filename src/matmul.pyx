@@ -134,6 +134,7 @@ cdef enum:
     MAX_BLOCK_TILES = 64
     UNFINISHED_ROWS = 1032  # whose sums wait for the next block of p: whole tiles
     NARROW_TILES = 8        # of rows of a narrow result, that the epilogue gets at once
+    FEW_SUMS = 3            # rows of a tile that wait for their own sums, at most
     SHORT_SUMS = 64         # products, beside which an update takes long
     SMALL_TILES = 4         # of columns of a result that is computed without blocks
     NARROW_PANEL = 64       # rows of a result of one vector, that the epilogue gets at once
@@ -141,7 +142,7 @@ cdef enum:
     PAGE = 4096
     STREAMED = 1 << 20      # bytes of b that come from memory: more than the caches keep
     FAR_B_BYTES = 512 << 10   # of a b that its first tile of rows asks for, where it is not packed
-    TURNED_P = 16
+    TURNED_P = 16           # products, at least, for which few rows turn a b in registers
     LONG_P = 256            # and then so many p, of which the first 64 are not asked for
     SHARED_BYTES = 4 << 20  # of b, if more: that its first tile of rows reads by shares, so many
     SHARE_P = 128           # rows at a time, and of each
@@ -746,6 +747,12 @@ cdef inline void ask_for_next(Block* at, asked_rows* ask) noexcept nogil:
             at.next_lines -= TILE_ROWS
 
 
+cdef inline Py_ssize_t rows_of_tile(Py_ssize_t left, Py_ssize_t most) noexcept nogil:
+    # The last two tiles have about as many each, where the last one would have so few that its
+    # sums wait for themselves.
+    return (left + 1) // 2 if most < left <= most + FEW_SUMS else smaller(most, left)
+
+
 cdef inline void multiply_rows(const Matmul* mm, Block* at, Py_ssize_t first, Py_ssize_t end,
                                Py_ssize_t j_first, Py_ssize_t j_end) noexcept nogil:
     # Rows first..end of a block, a tile's at a time, in its columns j_first..j_end. Where a is
@@ -762,6 +769,9 @@ cdef inline void multiply_rows(const Matmul* mm, Block* at, Py_ssize_t first, Py
     cdef asked_rows ask
     while i < end:
         rows = smaller(TILE_ROWS, at.m - i)
+        if not (at.packs_a or at.turns_a or at.copies_a) \
+                and (i > 0 or not (at.packs_b or at.streams_b)):
+            rows = rows_of_tile(at.m - i, TILE_ROWS)
         i_now = at.i0 + i
         a = a_of(mm, i_now, at.p0)
         a_step = mm.a_step
@@ -838,7 +848,7 @@ cdef inline void multiply_rows(const Matmul* mm, Block* at, Py_ssize_t first, Py
                 multiply_tile(<int>rows, <int>cols, mm.a_transposed, ps, a, a_step, b, b_step,
                               c + j, step, at.p0 > 0)
             j += TILE_COLS
-        i += TILE_ROWS
+        i += rows
         if not at.ends or done >= j_end:
             continue
         if at.split:
@@ -847,7 +857,7 @@ cdef inline void multiply_rows(const Matmul* mm, Block* at, Py_ssize_t first, Py
         # Of a narrow result several tiles at once: its loops are short. (Not where the next
         # tile may be finished without them.)
         at.held += rows
-        if i >= at.m or at.cols > TILE_COLS or at.held >= NARROW_TILES * TILE_ROWS \
+        if i >= at.m or at.cols > TILE_COLS or at.held > (NARROW_TILES - 1) * TILE_ROWS \
                 or (at.cols == TILE_COLS and mm.finish != NULL):
             mm.epilogue(mm.context, at.c_panels + done, step, i_now + rows - at.held,
                         at.j0 + done, at.held, j_end - done)
@@ -1079,7 +1089,7 @@ cdef void multiply_small(const Matmul* mm, Py_ssize_t i, real* scratch) noexcept
         a_panel = c
         c += TILE_ROWS * k
     while i < mm.m:
-        rows = smaller(most, mm.m - i)
+        rows = smaller(most, mm.m - i) if a_panel else rows_of_tile(mm.m - i, most)
         finishes = mm.finish != NULL and not mm.a_transposed and rows % (TILE_ROWS // 3) == 0
         done = j = 0
         panel = b
@@ -1104,12 +1114,14 @@ cdef void multiply_small(const Matmul* mm, Py_ssize_t i, real* scratch) noexcept
             j += TILE_COLS
         a += rows if mm.a_transposed else rows * mm.a_step
         i += rows
-        if done >= n:
-            continue
         # Of a narrow result several tiles at once: its loops are short.
-        held += rows
-        if n > TILE_COLS or held >= NARROW_TILES * TILE_ROWS or i >= mm.m:
-            mm.epilogue(mm.context, c + done, step, i - held, done, held, n - done)
+        if done < n:
+            held += rows
+            if n > TILE_COLS or held > (NARROW_TILES - 1) * TILE_ROWS or i >= mm.m:
+                mm.epilogue(mm.context, c + done, step, i - held, done, held, n - done)
+                held = 0
+        elif held:      # (of one tile of columns, all of them)
+            mm.epilogue(mm.context, c, step, i - rows - held, 0, held, n)
             held = 0
 
 

@@ -649,7 +649,8 @@ def test_a_row_does_not_depend_on_its_batch(dtype):
         x, w = rng.normal(size=(60, n_in)).astype(dtype), rng.normal(size=(n_in, n_out))
         whole = kernels.dense(x, w.astype(dtype))
         for first, end in (
-            (0, 1), (59, 60), (3, 5), (7, 30), (1, 4), (20, 26), (10, 19), (30, 42), (5, 18)
+            (0, 1), (59, 60), (3, 5), (7, 30), (1, 4), (20, 26), (10, 19), (30, 42), (5, 18),
+            (40, 47), (40, 48), (0, 14), (0, 15),
         ):  # fmt: skip
             rows = slice(first, end)
             np.testing.assert_array_equal(kernels.dense(x[rows], w.astype(dtype)), whole[rows])
@@ -669,7 +670,7 @@ def test_small_results_have_the_bits_of_large_ones(dtype):
         for name in ("relu", "linear", "tanh"):
             y = kernels.dense(x, w, b, name)
             dx = kernels.dense_backward_data(x, back, name, y)
-            for rows in (2, 4, 8, 13, 16, 20, 32, 61, 64):
+            for rows in (2, 4, 7, 8, 9, 13, 14, 15, 16, 20, 32, 50, 51, 61, 64, 98, 99):
                 few = x[:rows]
                 np.testing.assert_array_equal(kernels.dense(few, w, b, name), y[:rows])
                 np.testing.assert_array_equal(
