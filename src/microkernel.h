@@ -646,10 +646,11 @@ static ALWAYS_INLINE void stream_body(const int rows, const int lines, const int
     vector all[MOST_STREAMED * 4];
     ptrdiff_t v;
     int i, r;
-    take_factors(rows, lines, a, row_step, a_step, factor);
+    if (rows > 1) /* (of one row it would take as long as the addresses) */
+        take_factors(rows, lines, a, row_step, a_step, factor);
 #pragma GCC unroll 24
     for (i = 0; i < lines * rows; i++)
-        all[i] = factor[i] - (vector){0};
+        all[i] = (rows > 1 ? factor[i] : a[i * a_step]) - (vector){0};
     for (v = 0; v < vectors; v++) {
         vector sum[MOST_STREAMED];
 #pragma GCC unroll 6
