@@ -142,8 +142,10 @@ cdef enum:
     PAGE = 4096
     STREAMED = 1 << 20      # bytes of b that come from memory: more than the caches keep
     FAR_B_BYTES = 512 << 10   # of a b that its first tile of rows asks for, where it is not packed
-    TURNED_P = 16           # products, at least, for which few rows turn a b in registers
     LONG_P = 256            # and then so many p, of which the first 64 are not asked for
+    STREAMED_P = 32         # lines of b, and of each a piece of
+    STREAMED_TILES = 8      # so many tiles, at least, which a few rows read whole
+    TURNED_P = 16           # products, at least, for which few rows turn a b in registers
     SHARED_BYTES = 4 << 20  # of b, if more: that its first tile of rows reads by shares, so many
     SHARE_P = 128           # rows at a time, and of each
     SHARE_COLS = 256        # so many numbers
@@ -382,31 +384,32 @@ cdef void pack_cols(const real* b, Py_ssize_t step, bint transposed, Py_ssize_t 
                 panel[p * TILE_COLS + j] = 0
 
 
-cdef inline bint reads_whole_rows(const Matmul* mm, Py_ssize_t m) noexcept nogil:
-    # Of b, once, one after the other, for a few rows of a: there is nothing to copy. (For as many
-    # rows as registers hold sums of, tiles are better, if b does not come from memory.)
+cdef inline bint reads_whole_rows(const Matmul* mm, Py_ssize_t m, Py_ssize_t n) noexcept nogil:
+    # Of b, once, one after the other, for a few rows of a: there is nothing to copy. (Not in
+    # pieces so short, or so few, that what lines meet takes as long as they do.)
     cdef Py_ssize_t b = bytes_of(mm.k, mm.n)
-    if mm.b_transposed:
-        return False
-    return m == 1 or (mm.n >= TILE_COLS and b > FAR_B_BYTES
-                      and m <= (MOST_STREAMED if b > SHARED_BYTES else STREAMED_ROWS))
+    if m == 1:
+        return not mm.b_transposed
+    return b > FAR_B_BYTES and m <= (MOST_STREAMED if b > SHARED_BYTES else STREAMED_ROWS) \
+        and n >= STREAMED_TILES * TILE_COLS and mm.k >= STREAMED_P and not mm.b_transposed
 
 
 cdef void multiply_few_rows(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_ssize_t j0,
-                            Py_ssize_t j1, real* c) noexcept nogil:
-    cdef Py_ssize_t rows = i1 - i0, cols, tail, step, pb, ps, p, i, j, run = run_of(mm.k)
+                            Py_ssize_t j1, real* scratch) noexcept nogil:
+    cdef Py_ssize_t rows = i1 - i0, cols, tail, step, pb, ps, run = run_of(mm.k)
     cdef Py_ssize_t row_step = 1 if mm.a_transposed else mm.a_step
     cdef Py_ssize_t a_step = mm.a_step if mm.a_transposed else 1
-    cdef bint streamed = rows > 1 or bytes_of(mm.k, mm.n) > STREAMED
-    cdef bint ask = bytes_of(mm.k, mm.n) > SHARED_BYTES
+    cdef Py_ssize_t bytes = bytes_of(mm.k, mm.n)
+    cdef bint streamed = rows > 1 or bytes > STREAMED, ask = bytes >= 2 * SHARED_BYTES
+    cdef real* panel = scratch
+    cdef real* c = scratch + round_up(TILE_COLS * run, 64)
     cdef const real* a
     cdef const real* b
-    cdef real sum
     while j0 < j1:
         cols = smaller(MAX_BLOCK_TILES * TILE_COLS, j1 - j0)
         step = panel_step(cols)
-        # The last vector may end at the end of b's memory.
-        tail = 0 if mm.b_slack else cols % LANES_PER_VECTOR
+        # The last tile's columns may end at the end of b's memory: then it is packed.
+        tail = 0 if mm.b_slack else cols % TILE_COLS
         pb = 0
         while pb < mm.k or pb == 0:
             ps = smaller(run, mm.k - pb)
@@ -417,12 +420,10 @@ cdef void multiply_few_rows(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_s
                                        mm.b_step, c, step, pb > 0)
             else:
                 multiply_row(cols - tail, ps, a, a_step, b, mm.b_step, c, pb > 0)
-            for i in range(rows):
-                for j in range(cols - tail, cols):
-                    sum = 0
-                    for p in range(ps):
-                        sum = fused(a[i * row_step + p * a_step], b[p * mm.b_step + j], sum)
-                    c[i * step + j] = c[i * step + j] + sum if pb > 0 else sum
+            if tail:
+                pack_cols(b + cols - tail, mm.b_step, False, ps, tail, panel)
+                multiply_tile(<int>rows, <int>tail, mm.a_transposed, ps, a, mm.a_step, panel,
+                              TILE_COLS, c + cols - tail, step, pb > 0)
             pb += run if run > 0 else 1
         mm.epilogue(mm.context, c, step, i0, j0, rows, cols)
         j0 += cols
@@ -431,7 +432,8 @@ cdef void multiply_few_rows(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_s
 cdef inline bint turns_few_rows(const Matmul* mm, Py_ssize_t m) noexcept nogil:
     # Is a transposed b turned in registers, for a few rows of a? (Not where the L1 cache has no
     # room for a vector of b's rows, but for so few that packing b takes all the time.)
-    return m <= MOST_ROWS_TURNED and mm.b_transposed and mm.n >= TILE_COLS and mm.k >= TURNED_P \
+    return m <= MOST_ROWS_TURNED and mm.b_transposed and mm.k >= TURNED_P \
+        and mm.n >= (TILE_COLS if m <= 2 else 2 * TILE_COLS) \
         and (m <= 2 or cache_ways >= LANES_PER_VECTOR or bytes_of(1, mm.b_step) % PAGE != 0)
 
 
@@ -443,8 +445,8 @@ cdef inline Py_ssize_t turned_c_at(Py_ssize_t run) noexcept nogil:
 cdef Py_ssize_t few_end(const Matmul* mm, Py_ssize_t m, Py_ssize_t n) noexcept nogil:
     # The scratch that a part of few rows takes; 0: it is computed otherwise.
     cdef Py_ssize_t step = panel_step(smaller(MAX_BLOCK_TILES * TILE_COLS, n))
-    if reads_whole_rows(mm, m):
-        return m * step
+    if reads_whole_rows(mm, m, n):
+        return round_up(TILE_COLS * run_of(mm.k), 64) + m * step
     if turns_few_rows(mm, m):
         return turned_c_at(run_of(mm.k)) + rows_turned(<int>m) * step
     return 0
@@ -937,7 +939,7 @@ cdef void multiply_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_ssiz
     if mm.n == 1 and mm.b_step == 1 and not mm.a_transposed and not mm.b_transposed:
         multiply_one_column(mm, i0, i1, scratch)
         return
-    if reads_whole_rows(mm, m):
+    if reads_whole_rows(mm, m, n):
         multiply_few_rows(mm, i0, i1, j0, j1, scratch)
         return
     if turns_few_rows(mm, m):
@@ -970,7 +972,7 @@ cdef void multiply_range(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_ssiz
     at.copies_a = layout.pack_a and not mm.a_transposed
     at.keeps_a = layout.keep_a
     at.streams_b = not layout.pack_b and not mm.a_transposed and k >= LONG_P \
-        and bytes_of(k, mm.n) > FAR_B_BYTES
+        and m > STREAMED_ROWS and bytes_of(k, mm.n) > FAR_B_BYTES
     at.b_panels = scratch + layout.b_at
     at.c_panels = scratch + layout.c_at
     # No range(start, stop, step) here: Cython's code for a runtime step is slow and long.

@@ -610,7 +610,8 @@ static void multiply_row(ptrdiff_t cols, ptrdiff_t k, const real *a, ptrdiff_t a
 #define MOST_STREAMED 6
 #define STREAM_BYTES(rows) ((rows) <= 3 ? 8192 : 4096) /* of a row's sums, at most; of all: */
 #define STREAM_VECTORS (MOST_STREAMED * 4096 / VECTOR_BYTES)
-/* Lines whose numbers of a the registers hold; in which rows of few lines still gain more than tiles of as many sums. */
+/* STREAM_LINES: so many lines at once, whose numbers of a the registers hold beside the sums. STREAMED_ROWS: with more
+   rows tiles are better, if the L3 cache keeps b. */
 #if defined(__AVX512F__) || defined(__aarch64__)
 #define STREAM_LINES(rows) ((rows) <= 3 ? 8 : 4)
 #define STREAMED_ROWS 4
@@ -618,6 +619,9 @@ static void multiply_row(ptrdiff_t cols, ptrdiff_t k, const real *a, ptrdiff_t a
 #define STREAM_LINES(rows) ((rows) == 1 ? 8 : (rows) <= 3 ? 4 : 2)
 #define STREAMED_ROWS 6
 #endif
+#define STREAM_FACTORS (MOST_STREAMED * 4)
+typedef char factors_have_room[3 * STREAM_LINES(3) <= STREAM_FACTORS && 6 * STREAM_LINES(6) <= STREAM_FACTORS ? 1 : -1];
+typedef char sums_have_room[3 * STREAM_BYTES(3) <= MOST_STREAMED * 4096 ? 1 : -1];
 /* A line for several rows stays in a register; left to itself the compiler loads it for each. */
 #if defined(__SSE2__)
 #define in_register(x) __asm__("" : "+v"(x))
@@ -642,8 +646,8 @@ static ALWAYS_INLINE void stream_body(const int rows, const int lines, const int
                                       const real *a, ptrdiff_t row_step, ptrdiff_t a_step, const real *b,
                                       ptrdiff_t b_step, ptrdiff_t ahead, vector *sums)
 {
-    real factor[MOST_STREAMED * 4];
-    vector all[MOST_STREAMED * 4];
+    real factor[STREAM_FACTORS];
+    vector all[STREAM_FACTORS];
     ptrdiff_t v;
     int i, r;
     if (rows > 1) /* (of one row it would take as long as the addresses) */
@@ -700,8 +704,8 @@ static ALWAYS_INLINE void stream_lines(const int rows, const int ask, ptrdiff_t 
         stream_line(rows, vectors, a, row_step, b, sums);
 }
 
-/* a(r, p) = a[r * row_step + p * a_step]. ask: ask for lines ahead, too, which costs more than it gives for one or
-   two rows whose b the L3 cache keeps. */
+/* a(r, p) = a[r * row_step + p * a_step]. ask: ask for the lines that are next, too. Three rows and more always do;
+   for one or two it costs more than it gives where the L3 cache keeps b. */
 static ONLY_ONCE void multiply_streamed_rows(int rows, int ask, ptrdiff_t cols, ptrdiff_t k, const real *a,
                                              ptrdiff_t row_step, ptrdiff_t a_step, const real *b, ptrdiff_t b_step,
                                              real *c, ptrdiff_t step, int add)
@@ -714,15 +718,23 @@ static ONLY_ONCE void multiply_streamed_rows(int rows, int ask, ptrdiff_t cols, 
         now = (vectors + parts - 1) / parts;
         memset(sums, 0, now * rows * sizeof *sums);
 #define STREAM(rows, ask) stream_lines(rows, ask, now, k, a, row_step, a_step, b, b_step, sums)
-        switch (2 * rows + (ask || rows > 2)) {
-        case 2: STREAM(1, 0); break;
-        case 3: STREAM(1, 1); break;
-        case 4: STREAM(2, 0); break;
-        case 5: STREAM(2, 1); break;
-        case 7: STREAM(3, 1); break;
-        case 9: STREAM(4, 1); break;
-        case 11: STREAM(5, 1); break;
-        case 13: STREAM(6, 1); break;
+        switch (rows) {
+        case 1:
+            if (ask)
+                STREAM(1, 1);
+            else
+                STREAM(1, 0);
+            break;
+        case 2:
+            if (ask)
+                STREAM(2, 1);
+            else
+                STREAM(2, 0);
+            break;
+        case 3: STREAM(3, 1); break;
+        case 4: STREAM(4, 1); break;
+        case 5: STREAM(5, 1); break;
+        case 6: STREAM(6, 1); break;
         }
 #undef STREAM
         for (r = 0; r < rows; r++)
@@ -1340,15 +1352,13 @@ static void multiply_row(ptrdiff_t cols, ptrdiff_t k, const real *a, ptrdiff_t a
     }
 }
 
-#define MOST_STREAMED 6
-#define STREAMED_ROWS 6
+#define MOST_STREAMED 1 /* tiles read b by neighbouring columns, this does not */
+#define STREAMED_ROWS 1
 static void multiply_streamed_rows(int rows, int ask, ptrdiff_t cols, ptrdiff_t k, const real *a, ptrdiff_t row_step,
                                    ptrdiff_t a_step, const real *b, ptrdiff_t b_step, real *c, ptrdiff_t step, int add)
 {
-    int r;
-    (void)ask;
-    for (r = 0; r < rows; r++)
-        multiply_row(cols, k, a + r * row_step, a_step, b, b_step, c + r * step, add);
+    (void)rows, (void)ask, (void)row_step, (void)step;
+    multiply_row(cols, k, a, a_step, b, b_step, c, add);
 }
 
 static void multiply_column(ptrdiff_t rows, ptrdiff_t k, const real *a, ptrdiff_t a_step,

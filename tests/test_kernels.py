@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
+import mmap
+import sys
 
 import mpmath as mp
 import numpy as np
@@ -473,7 +476,9 @@ def test_weights_from_memory(dtype, rows, n_in, n_out, offset, caches):
 
 
 @pytest.mark.parametrize("offset", [0, 3])
-@pytest.mark.parametrize(("n_in", "n_out"), [(261, 523), (1037, 1030), (70, 2501), (4101, 65)])
+@pytest.mark.parametrize(
+    ("n_in", "n_out"), [(261, 523), (1037, 1030), (70, 2501), (4101, 65), (20, 9001), (1100, 2060)]
+)
 def test_few_rows_of_weights_from_afar(dtype, n_in, n_out, offset):
     """A few rows read whole rows of the weights, more read tiles of them: the bits are the same."""
     rng = np.random.default_rng(23)
@@ -494,6 +499,64 @@ def test_few_rows_of_weights_from_afar(dtype, n_in, n_out, offset):
             few = np.ascontiguousarray(gradient[:, :rows])
             dw, _ = kernels.dense_backward_weights(few, w, n_threads=n_threads)
             np.testing.assert_array_equal(dw, many_dw[:rows])
+
+
+def test_a_part_of_few_rows(dtype):
+    """The last rows of many, by a thread or in a piece of their own."""
+    rng = np.random.default_rng(31)
+    w = rng.normal(size=(1100, 520)).astype(dtype)
+    for rows in (13, 14, 25, 1033, 1036):
+        x = rng.normal(size=(rows, 1100)).astype(dtype)
+        dz = rng.normal(size=(rows, 520)).astype(dtype)
+        last = slice(max(rows - 14, 0), rows)
+        for n_threads in (1, 2, 3):
+            y = kernels.dense(x, w, n_threads=n_threads)
+            dx = kernels.dense_backward_data(dz, w, n_threads=n_threads)
+            x64, dz64 = x[last].astype(np.float64), dz[last].astype(np.float64)
+            close(y[last], x64 @ w, dtype, absolute=64, scale=math.sqrt(1100))
+            close(dx[last], dz64 @ w.T, dtype, absolute=64, scale=math.sqrt(520))
+            np.testing.assert_array_equal(y[-1:], kernels.dense(x[-1:], w))
+            np.testing.assert_array_equal(dx[-1:], kernels.dense_backward_data(dz[-1:], w))
+    rows_of_tile, cols_of_tile = runtime.core(dtype).TILE  # one of columns: threads share rows
+    w = rng.normal(size=(cols_of_tile, 17_767)).astype(dtype)
+    for rows in (rows_of_tile + 1, rows_of_tile + 2):
+        dz = rng.normal(size=(rows, 17_767)).astype(dtype)
+        one = kernels.dense_backward_data(dz, w)
+        close(one, dz.astype(np.float64) @ w.T, dtype, absolute=256, scale=math.sqrt(17_767))
+        np.testing.assert_array_equal(kernels.dense_backward_data(dz, w, n_threads=2), one)
+
+
+@pytest.fixture
+def before_a_guard():
+    """Return a function: arrays behind which no memory may be read."""
+    if not sys.platform.startswith("linux"):
+        pytest.skip("mprotect and the size of a page are Linux's here")
+    protect, page, kept = ctypes.CDLL(None, use_errno=True).mprotect, mmap.PAGESIZE, []
+
+    def array(values):
+        size = -(-values.nbytes // page) * page
+        memory = mmap.mmap(-1, size + page)
+        start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+        assert protect(ctypes.c_void_p(start + size), page, 0) == 0
+        kept.append(memory)
+        at = size - values.nbytes
+        result = np.frombuffer(memory, values.dtype, values.size, at).reshape(values.shape)
+        result[:] = values
+        return result
+
+    return array
+
+
+def test_few_rows_read_nothing_behind_their_arrays(dtype, before_a_guard):
+    rng = np.random.default_rng(37)
+    for n_in, n_out in ((261, 523), (1037, 1030), (70, 2501), (40, 33), (33, 17), (130, 1)):
+        w = before_a_guard(rng.normal(size=(n_in, n_out)).astype(dtype))
+        for rows in range(1, 10):
+            x = before_a_guard(rng.normal(size=(rows, n_in)).astype(dtype))
+            dz = before_a_guard(rng.normal(size=(rows, n_out)).astype(dtype))
+            y, dx = kernels.dense(x, w), kernels.dense_backward_data(dz, w)
+            close(y, x.astype(np.float64) @ w, dtype, absolute=64, scale=math.sqrt(n_in))
+            close(dx, dz.astype(np.float64) @ w.T, dtype, absolute=64, scale=math.sqrt(n_out))
 
 
 @pytest.mark.parametrize(
