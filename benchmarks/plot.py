@@ -51,7 +51,7 @@ def main(arguments=None) -> None:
             label=found.get("titles", {}).get(name, name), linewidth=3 if name == "nncore" else 1.5,
         )  # fmt: skip
     axes.set_yscale("log")
-    axes.set_ylim(bottom=0.1)
+    axes.set_ylim(bottom=0.05)
     axes.set_xticks(
         places, [f"{e['network']}\nbatch {e['batch_size']}" for e in entries], fontsize=8
     )
