@@ -33,7 +33,7 @@ def main(arguments=None) -> None:
     plt.rcParams["svg.hashsalt"] = "nncore"
     entries = sorted(found["results"], key=lambda entry: entry["flops"])
     places = range(len(entries))
-    figure, axes = plt.subplots(figsize=(9, 5.2), layout="constrained")
+    figure, axes = plt.subplots(figsize=(11, 5.2), layout="constrained")
     limit = [e["flops"] / found["peak_gflops"] / 1e3 / found["threads"] for e in entries]
     axes.fill_between(places, limit, color="#eeeeee")
     axes.plot(
@@ -53,7 +53,7 @@ def main(arguments=None) -> None:
     axes.set_yscale("log")
     axes.set_ylim(bottom=0.05)
     axes.set_xticks(
-        places, [f"{e['network']}\nbatch {e['batch_size']}" for e in entries], fontsize=8
+        places, [f"{e['network']}\nbatch {e['batch_size']}" for e in entries], fontsize=7.5
     )
     axes.set_ylabel("microseconds per training step")
     axes.set_title(
