@@ -384,6 +384,22 @@ cdef void pack_cols(const real* b, Py_ssize_t step, bint transposed, Py_ssize_t 
                 panel[p * TILE_COLS + j] = 0
 
 
+cdef inline Py_ssize_t last_panel(Py_ssize_t run) noexcept nogil:
+    return round_up(TILE_COLS * run, 64)
+
+
+cdef void multiply_last_cols(const Matmul* mm, Py_ssize_t rows, Py_ssize_t cols, Py_ssize_t k,
+                             const real* a, const real* b, real* panel, real* c, Py_ssize_t step,
+                             bint add) noexcept nogil:
+    # Of a few rows those columns, less than a tile, that cannot be read where they lie.
+    cdef Py_ssize_t i = 0, row_step = 1 if mm.a_transposed else mm.a_step
+    pack_cols(b, mm.b_step, mm.b_transposed, k, cols, panel)
+    while i < rows:
+        multiply_tile(<int>smaller(TILE_ROWS, rows - i), <int>cols, mm.a_transposed, k,
+                      a + i * row_step, mm.a_step, panel, TILE_COLS, c + i * step, step, add)
+        i += TILE_ROWS
+
+
 cdef inline bint reads_whole_rows(const Matmul* mm, Py_ssize_t m, Py_ssize_t n) noexcept nogil:
     # Of b, once, one after the other, for a few rows of a: there is nothing to copy. (Not in
     # pieces so short, or so few, that what lines meet takes as long as they do.)
@@ -402,7 +418,7 @@ cdef void multiply_few_rows(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_s
     cdef Py_ssize_t bytes = bytes_of(mm.k, mm.n)
     cdef bint streamed = rows > 1 or bytes > STREAMED, ask = bytes >= 2 * SHARED_BYTES
     cdef real* panel = scratch
-    cdef real* c = scratch + round_up(TILE_COLS * run, 64)
+    cdef real* c = panel + last_panel(run)
     cdef const real* a
     cdef const real* b
     while j0 < j1:
@@ -421,9 +437,8 @@ cdef void multiply_few_rows(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i1, Py_s
             else:
                 multiply_row(cols - tail, ps, a, a_step, b, mm.b_step, c, pb > 0)
             if tail:
-                pack_cols(b + cols - tail, mm.b_step, False, ps, tail, panel)
-                multiply_tile(<int>rows, <int>tail, mm.a_transposed, ps, a, mm.a_step, panel,
-                              TILE_COLS, c + cols - tail, step, pb > 0)
+                multiply_last_cols(mm, rows, tail, ps, a, b + cols - tail, panel,
+                                   c + cols - tail, step, pb > 0)
             pb += run if run > 0 else 1
         mm.epilogue(mm.context, c, step, i0, j0, rows, cols)
         j0 += cols
@@ -437,18 +452,19 @@ cdef inline bint turns_few_rows(const Matmul* mm, Py_ssize_t m) noexcept nogil:
         and (m <= 2 or cache_ways >= LANES_PER_VECTOR or bytes_of(1, mm.b_step) % PAGE != 0)
 
 
-cdef inline Py_ssize_t turned_c_at(Py_ssize_t run) noexcept nogil:
-    # Numbers of scratch, before those of c: a, turned, and b's last columns.
-    return round_up(MOST_ROWS_TURNED * run, 64) + round_up(TILE_COLS * run, 64)
+cdef inline Py_ssize_t turned_size(Py_ssize_t run) noexcept nogil:
+    # Numbers of scratch that a takes, turned.
+    return round_up(MOST_ROWS_TURNED * run, 64)
 
 
 cdef Py_ssize_t few_end(const Matmul* mm, Py_ssize_t m, Py_ssize_t n) noexcept nogil:
     # The scratch that a part of few rows takes; 0: it is computed otherwise.
     cdef Py_ssize_t step = panel_step(smaller(MAX_BLOCK_TILES * TILE_COLS, n))
+    cdef Py_ssize_t run = run_of(mm.k), panel = last_panel(run)
     if reads_whole_rows(mm, m, n):
-        return round_up(TILE_COLS * run_of(mm.k), 64) + m * step
+        return panel + m * step
     if turns_few_rows(mm, m):
-        return turned_c_at(run_of(mm.k)) + rows_turned(<int>m) * step
+        return turned_size(run) + panel + rows_turned(<int>m) * step
     return 0
 
 
@@ -458,8 +474,8 @@ cdef void multiply_few_rows_turned(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i
     cdef Py_ssize_t rows = i1 - i0, cols, done, step, pb, ps, i, p, run = run_of(mm.k)
     cdef Py_ssize_t most = rows_turned(<int>rows)
     cdef real* turned = scratch
-    cdef real* panel = scratch + round_up(MOST_ROWS_TURNED * run, 64)
-    cdef real* c = scratch + turned_c_at(run)
+    cdef real* panel = turned + turned_size(run)
+    cdef real* c = panel + last_panel(run)
     cdef const real* a
     cdef const real* b
     cdef const real* row
@@ -478,13 +494,8 @@ cdef void multiply_few_rows_turned(const Matmul* mm, Py_ssize_t i0, Py_ssize_t i
                     turned[p * most + i] = row[p]
             done = multiply_few_turned(<int>most, cols, ps, turned, b, mm.b_step, c, step, pb > 0)
             if done < cols:     # less than a vector
-                pack_cols(b + done * mm.b_step, mm.b_step, True, ps, cols - done, panel)
-                i = 0
-                while i < rows:
-                    multiply_tile(<int>smaller(TILE_ROWS, rows - i), <int>(cols - done), False,
-                                  ps, a + i * mm.a_step, mm.a_step, panel, TILE_COLS,
-                                  c + i * step + done, step, pb > 0)
-                    i += TILE_ROWS
+                multiply_last_cols(mm, rows, cols - done, ps, a, b + done * mm.b_step, panel,
+                                   c + done, step, pb > 0)
             pb += run
         mm.epilogue(mm.context, c, step, i0, j0, rows, cols)
         j0 += cols

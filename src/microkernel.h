@@ -64,13 +64,12 @@
 #if defined(__AVX512F__) && (defined(__GNUC__) || defined(__clang__)) && !defined(NNCORE_PLAIN_C)
 #define MOST_TURNED 12
 #define FEWEST_TURNED 32
-#define MOST_ROWS_TURNED 8
 #elif defined(__AVX2__) && (defined(__GNUC__) || defined(__clang__)) && !defined(NNCORE_PLAIN_C)
 #define MOST_TURNED 10 /* with four columns of a they fill the registers */
 #define FEWEST_TURNED 4
-#define MOST_ROWS_TURNED 8
 #endif
 #ifdef MOST_TURNED
+#define MOST_ROWS_TURNED 8 /* of few rows that turn a transposed b */
 #define ROWS_IN_LANES(cols, k) ((cols) >= 9 && (cols) <= MOST_TURNED && (k) >= FEWEST_TURNED)
 #else
 #define ROWS_IN_LANES(cols, k) 0
@@ -456,6 +455,15 @@ static void sum_narrow_rows(ptrdiff_t rows, ptrdiff_t cols, const real *a, real 
 #define end_of_sums(cols) (cols)
 #endif
 
+/* Rows that read whole lines of b, at most (multiply_streamed_rows()); with more than STREAMED_ROWS tiles are better, if the L3
+   cache keeps b: where there are 32 registers, whose tiles have more sums, sooner. */
+#define MOST_STREAMED 6
+#if defined(__AVX512F__) || defined(__aarch64__)
+#define STREAMED_ROWS 4
+#else
+#define STREAMED_ROWS 6
+#endif
+
 /* A tile of all its columns whose b is read for the first time, from memory or nearly so, and not packed: its rows
    ahead are asked for, then those from `next` on (k is at least ROWS_AHEAD). */
 static ONLY_ONCE void multiply_and_stream(int rows, ptrdiff_t k, const real *a, ptrdiff_t a_step, const real *b,
@@ -467,18 +475,18 @@ static ONLY_ONCE void multiply_and_stream(int rows, ptrdiff_t k, const real *a, 
         tile_body(rows, TILE_VECTORS, 0, STREAM_B, &share, 0, 0, 0, 0, k, a, a_step, b, b_step, 0, tile, step, add); \
         break;
     switch (rows) {
-#if TILE_ROWS > 6
+#if STREAMED_ROWS < 5
         STREAM_CASE(5)
+#endif
+        STREAM_CASE(6)
+#if TILE_ROWS > 6
         STREAM_CASE(7)
         STREAM_CASE(8)
         STREAM_CASE(9)
         STREAM_CASE(10)
         STREAM_CASE(11)
         STREAM_CASE(12)
-#elif STREAMED_ROWS < 5
-        STREAM_CASE(5)
 #endif
-        STREAM_CASE(6)
     }
 #undef STREAM_CASE
 }
@@ -607,17 +615,13 @@ static void multiply_row(ptrdiff_t cols, ptrdiff_t k, const real *a, ptrdiff_t a
 
 /* The same, of one to MOST_STREAMED rows, where b comes from afar: whole lines of b, several at a time, which the
    processor sees coming, while the sums wait in the L1 cache. Sums are taken in the same order. */
-#define MOST_STREAMED 6
 #define STREAM_BYTES(rows) ((rows) <= 3 ? 8192 : 4096) /* of a row's sums, at most; of all: */
 #define STREAM_VECTORS (MOST_STREAMED * 4096 / VECTOR_BYTES)
-/* STREAM_LINES: so many lines at once, whose numbers of a the registers hold beside the sums. STREAMED_ROWS: with more
-   rows tiles are better, if the L3 cache keeps b. */
-#if defined(__AVX512F__) || defined(__aarch64__)
+/* So many lines at once, whose numbers of a the registers hold beside the sums. */
+#if STREAMED_ROWS == 4
 #define STREAM_LINES(rows) ((rows) <= 3 ? 8 : 4)
-#define STREAMED_ROWS 4
 #else
 #define STREAM_LINES(rows) ((rows) == 1 ? 8 : (rows) <= 3 ? 4 : 2)
-#define STREAMED_ROWS 6
 #endif
 #define STREAM_FACTORS (MOST_STREAMED * 4)
 typedef char factors_have_room[3 * STREAM_LINES(3) <= STREAM_FACTORS && 6 * STREAM_LINES(6) <= STREAM_FACTORS ? 1 : -1];
@@ -719,18 +723,8 @@ static ONLY_ONCE void multiply_streamed_rows(int rows, int ask, ptrdiff_t cols, 
         memset(sums, 0, now * rows * sizeof *sums);
 #define STREAM(rows, ask) stream_lines(rows, ask, now, k, a, row_step, a_step, b, b_step, sums)
         switch (rows) {
-        case 1:
-            if (ask)
-                STREAM(1, 1);
-            else
-                STREAM(1, 0);
-            break;
-        case 2:
-            if (ask)
-                STREAM(2, 1);
-            else
-                STREAM(2, 0);
-            break;
+        case 1: ask ? STREAM(1, 1) : STREAM(1, 0); break;
+        case 2: ask ? STREAM(2, 1) : STREAM(2, 0); break;
         case 3: STREAM(3, 1); break;
         case 4: STREAM(4, 1); break;
         case 5: STREAM(5, 1); break;
